@@ -108,6 +108,11 @@ class FieldOptions {
     field_.is_not_empty = true;
     return *this;
   }
+  /// Of a list: one value may stand for a list of one.
+  FieldOptions& or_one() {
+    field_.may_be_one = true;
+    return *this;
+  }
   /// File names or patterns. Relative ones start at the folder of the YAML file that they stand in.
   FieldOptions& path(bool must_exist = true) {
     field_.is_path = true;

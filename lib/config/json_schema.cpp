@@ -108,6 +108,7 @@ class Generator {
         return result;
       }
       case FieldShape::scalar_list:
+        if (field.may_be_one) return {{"anyOf", {list(field, scalar_json(field)), scalar_json(field)}}};
         return list(field, scalar_json(field));
       case FieldShape::section:
         return block(*field.schema);

@@ -246,6 +246,9 @@ class Resolver {
     Node resolved;
     if (field.shape == FieldShape::scalar) {
       resolved = scalar(field, value, field.key);
+    } else if (field.may_be_one && !value.is_list() && !value.is_map() && !value.is_null()) {
+      resolved = Node(Node::List{scalar(field, value, field.key)});
+      resolved.set_place(value.place());
     } else if (!value.is_list()) {
       return wrong_type(field.key, value, with_article(field.type_text()),
                         value.is_map() || value.is_null() ? "" : fmt::format("write [{}]", inline_yaml(value)));

@@ -145,7 +145,7 @@ std::string Field::type_text() const {
     case FieldShape::scalar:
       return scalar_name;
     case FieldShape::scalar_list:
-      return "list of " + scalar_name + "s";
+      return (may_be_one ? scalar_name + " or " : "") + "list of " + scalar_name + "s";
     case FieldShape::section:
       return "map";
     case FieldShape::section_list:

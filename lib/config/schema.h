@@ -107,6 +107,7 @@ struct Field {
   bool is_required = false;
   bool is_optional = false;  ///< null is allowed and is the default
   bool is_not_empty = false;
+  bool may_be_one = false;               ///< of a scalar list: one value stands for a list of one
   bool is_path = false;                  ///< file names or patterns, relative to the YAML file that they stand in
   bool must_exist = false;               ///< of a path: nothing there is an error
   Node default_value;                    ///< of scalars, scalar lists and `any`; null for required fields

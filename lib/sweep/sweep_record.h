@@ -11,10 +11,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "config/node.h"
+#include "run/sweep_params.h"
 
 namespace rwkvlab {
 
@@ -36,27 +36,6 @@ struct SweepRun {
   std::uint64_t seed = 1;
   std::filesystem::path folder;  ///< relative to the sweep folder
   Node settings;                 ///< map of path -> value: what the variant sets in the base experiment
-};
-
-/// Best-of rule of a sweep: of the runs that differ only in `over`, tables show the one with the best `metric`.
-struct BestOf {
-  std::vector<std::string> over;  ///< axes, for example train.learning_rate
-  std::string metric;             ///< series below /metrics of the run file, for example eval/accuracy
-  bool maximize = true;
-  /// false: the value of `over` with the best mean over seeds wins; true: every seed chooses its own best.
-  bool per_seed = false;
-};
-
-/// What the `table:` section of an experiment file sets; `rwkvlab table` options override it.
-struct TableParams {
-  std::vector<std::string> rows;     ///< axes that make the rows; empty: all that are neither columns nor reduced
-  std::vector<std::string> columns;  ///< axes whose values make the columns; empty: one column per metric
-  std::vector<std::string> metrics;  ///< series below /metrics; empty: eval/accuracy if recorded, else eval/loss
-  /// extra columns: parameters, flops (per token, forward), state (numbers), steps, runs (seeds, failures)
-  std::vector<std::string> show;
-  std::string value = "last";  ///< last, best or first record of the series
-  int digits = 0;              ///< decimals; 0: chosen from the standard deviation
-  std::string title;
 };
 
 struct SweepRecord {
