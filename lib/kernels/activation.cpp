@@ -93,6 +93,13 @@ struct Exp {
     return {e, e};
   }
 };
+struct EluPlusOne {
+  template <class Real>
+  RWKVLAB_INLINE static Point<Real> at(Real x) {
+    const Real e = vector_exp_nonpositive(x > 0 ? Real(0) : x);
+    return {x > 0 ? x + 1 : e, e};
+  }
+};
 
 /// Calls use(F()) with the function that `kind` names.
 template <class Use>
@@ -118,6 +125,8 @@ void dispatch(Activation kind, const Use& use) {
       return use(Softplus());
     case Activation::exp:
       return use(Exp());
+    case Activation::elu_plus_one:
+      return use(EluPlusOne());
   }
 }
 

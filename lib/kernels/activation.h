@@ -16,6 +16,7 @@ enum class Activation {
   mish,          ///< x tanh(log(1 + e^x)) (Misra, arXiv:1908.08681)
   softplus,      ///< log(1 + e^x)
   exp,           ///< e^x
+  elu_plus_one,  ///< x + 1 above 0, e^x below (Katharopoulos et al., arXiv:2006.16236)
 };
 
 /// y = f(x). In place if wished.

@@ -19,13 +19,20 @@ constexpr Index row_block = 4;
 
 /// Where a unit of the forward pass lies: one head of one batch entry, value channels [value, value + width).
 struct Unit {
-  Index state, sequence, value, width;
+  Index state;      ///< batch entry and head
+  Index key_row;    ///< the first token's element of the head in arrays of keys
+  Index value_row;  ///< the same in arrays of values
+  Index value, width;
 };
+/// Where the head `state` begins in an array [batch, time, heads, head_size].
+RWKVLAB_INLINE Index first_row(const Wkv7Size& size, Index state, Index head_size) {
+  return (state / size.heads * size.time * size.heads + state % size.heads) * head_size;
+}
 RWKVLAB_INLINE Unit unit_at(const Wkv7Size& size, Index index) {
-  const Index tiles = (size.head_size + tile_width - 1) / tile_width, value = index % tiles * tile_width;
+  const Index tiles = (size.value_size + tile_width - 1) / tile_width, value = index % tiles * tile_width;
   const Index head = index / tiles;
-  return {head, head / size.heads * size.time * size.channels() + head % size.heads * size.head_size, value,
-          std::min(tile_width, size.head_size - value)};
+  return {head, first_row(size, head, size.key_size), first_row(size, head, size.value_size), value,
+          std::min(tile_width, size.value_size - value)};
 }
 
 /// The tile between memory, [values][keys], and the form that the loops over value channels need, [keys][values]. Lanes
@@ -87,29 +94,33 @@ RWKVLAB_INLINE void advance_tile(Real* tile, const Real* decay, const Real* key,
 
 template <bool delta, class Real>
 RWKVLAB_INLINE void forward_unit(const Wkv7Forward<Real>& call, const Unit& unit) {
-  const Index keys = call.size.head_size, channels = call.size.channels(), first = unit.value * keys;
+  const Index keys = call.size.key_size, stride = call.size.key_channels(), first = unit.value * keys;
+  const Index matrix = keys * call.size.value_size;
   Real* tile = scratch<Real>(Scratch::local, keys * (tile_width + 1));
   Real* decay = tile + keys * tile_width;
   alignas(64) Real value[tile_width] = {}, read[tile_width] = {}, y[tile_width] = {};
-  const Index state_at = unit.state * keys * keys + first;
+  const Index state_at = unit.state * matrix + first;
   load_tile(call.state == nullptr ? nullptr : call.state + state_at, keys, unit.width, tile);
-  if (delta && call.size.time > 0) read_tile(tile, call.a + unit.sequence, keys, read);
-  Index at = unit.sequence;
-  for (Index t = 0; t < call.size.time; ++t, at += channels) {
+  if (delta && call.size.time > 0) read_tile(tile, call.a + unit.key_row, keys, read);
+  std::fill(decay, decay + keys, Real(1));
+  Index at = unit.key_row, value_at = unit.value_row + unit.value;
+  for (Index t = 0; t < call.size.time; ++t, at += stride, value_at += call.size.value_channels()) {
     if (call.kept_states != nullptr && t % wkv7_chunk == 0) {
       const Index kept = unit.state * call.size.chunks() + t / wkv7_chunk;
-      store_tile(tile, keys, unit.width, call.kept_states + kept * keys * keys + first);
+      store_tile(tile, keys, unit.width, call.kept_states + kept * matrix + first);
     }
-    const Real* log_decay = call.log_decay + at;
+    if (call.log_decay != nullptr) {
+      const Real* log_decay = call.log_decay + at;
 #pragma omp simd
-    for (Index j = 0; j < keys; ++j) decay[j] = vector_exp(log_decay[j]);
-    copy_lanes(call.value + at + unit.value, unit.width, value);
-    if (delta && call.read != nullptr) copy_lanes(read, unit.width, call.read + at + unit.value);
+      for (Index j = 0; j < keys; ++j) decay[j] = vector_exp(log_decay[j]);
+    }
+    copy_lanes(call.value + value_at, unit.width, value);
+    if (delta && call.read != nullptr) copy_lanes(read, unit.width, call.read + value_at);
     const Real* next = nullptr;
-    if (delta) next = call.a + (t + 1 < call.size.time ? at + channels : at);  // The last one's is not used.
+    if (delta) next = call.a + (t + 1 < call.size.time ? at + stride : at);  // The last one's is not used.
     advance_tile<delta>(tile, decay, call.key + at, call.receptance + at, delta ? call.b + at : nullptr, next, keys,
                         value, read, y);
-    copy_lanes(y, unit.width, call.y + at + unit.value);
+    copy_lanes(y, unit.width, call.y + value_at);
   }
   if (call.final_state != nullptr) store_tile(tile, keys, unit.width, call.final_state + state_at);
 }
@@ -119,20 +130,20 @@ RWKVLAB_INLINE void forward_unit(const Wkv7Forward<Real>& call, const Unit& unit
 template <class Real>
 struct Chunk {
   Index begin = 0, tokens = 0;
-  Index sequence = 0;                                               ///< of the head's first element of token `begin`
+  Index key_row = 0, value_row = 0;                                 ///< of the head's first element of token `begin`
   Index padded = 0;                                                 ///< keys, a multiple of key_group
   Real *receptance, *decay, *key, *a, *b;                           ///< [tokens, padded]
   Real *grad_receptance, *grad_decay, *grad_key, *grad_a, *grad_b;  ///< [tokens, padded]
   Real* states;                                                     ///< [tokens + 1, row_block, padded]
-  Real* grad_state;                                                 ///< [N, padded]
+  Real* grad_state;                                                 ///< [value_size, padded]
 };
 
 template <class Real>
 RWKVLAB_INLINE Chunk<Real> place_chunk(const Wkv7Size& size) {
   Chunk<Real> chunk{};
-  chunk.padded = (size.head_size + key_group - 1) / key_group * key_group;
+  chunk.padded = (size.key_size + key_group - 1) / key_group * key_group;
   const Index rows = wkv7_chunk * chunk.padded, states = (wkv7_chunk + 1) * row_block * chunk.padded;
-  Real* memory = scratch<Real>(Scratch::local, 10 * rows + states + size.head_size * chunk.padded);
+  Real* memory = scratch<Real>(Scratch::local, 10 * rows + states + size.value_size * chunk.padded);
   for (Real** part : {&chunk.receptance, &chunk.decay, &chunk.key, &chunk.a, &chunk.b, &chunk.grad_receptance,
                       &chunk.grad_decay, &chunk.grad_key, &chunk.grad_a, &chunk.grad_b}) {
     *part = memory;
@@ -143,7 +154,7 @@ RWKVLAB_INLINE Chunk<Real> place_chunk(const Wkv7Size& size) {
   return chunk;
 }
 
-/// `count` rows of N into rows of `padded`; zeros for a null source.
+/// `count` rows of `keys` into rows of `padded`; zeros for a null source.
 template <class Real>
 RWKVLAB_INLINE void pad_rows(const Real* from, Index stride, Index count, Index keys, Index padded, Real* to) {
   for (Index row = 0; row < count; ++row) {
@@ -166,9 +177,9 @@ RWKVLAB_INLINE Real* offset(Real* pointer, Index by) {
 
 template <class Real>
 RWKVLAB_INLINE void load_chunk(const Wkv7Backward<Real>& call, const Chunk<Real>& chunk) {
-  const Index keys = call.size.head_size, stride = call.size.channels(), at = chunk.sequence, padded = chunk.padded;
+  const Index keys = call.size.key_size, stride = call.size.key_channels(), at = chunk.key_row, padded = chunk.padded;
   pad_rows(call.receptance + at, stride, chunk.tokens, keys, padded, chunk.receptance);
-  pad_rows(call.log_decay + at, stride, chunk.tokens, keys, padded, chunk.decay);
+  pad_rows(offset(call.log_decay, at), stride, chunk.tokens, keys, padded, chunk.decay);
   pad_rows(call.key + at, stride, chunk.tokens, keys, padded, chunk.key);
   pad_rows(offset(call.a, at), stride, chunk.tokens, keys, padded, chunk.a);
   pad_rows(offset(call.b, at), stride, chunk.tokens, keys, padded, chunk.b);
@@ -183,14 +194,14 @@ RWKVLAB_INLINE void load_chunk(const Wkv7Backward<Real>& call, const Chunk<Real>
 
 template <class Real>
 RWKVLAB_INLINE void store_chunk(const Wkv7Backward<Real>& call, const Chunk<Real>& chunk) {
-  const Index keys = call.size.head_size, stride = call.size.channels(), at = chunk.sequence, padded = chunk.padded;
+  const Index keys = call.size.key_size, stride = call.size.key_channels(), at = chunk.key_row, padded = chunk.padded;
   Real* grad_decay = chunk.grad_decay;
   const Real* decay = chunk.decay;
   const Index count = chunk.tokens * padded;
 #pragma omp simd
   for (Index i = 0; i < count; ++i) grad_decay[i] *= decay[i];
   unpad_rows(chunk.grad_receptance, padded, chunk.tokens, keys, stride, call.grad_receptance + at);
-  unpad_rows(chunk.grad_decay, padded, chunk.tokens, keys, stride, call.grad_log_decay + at);
+  unpad_rows(chunk.grad_decay, padded, chunk.tokens, keys, stride, offset(call.grad_log_decay, at));
   unpad_rows(chunk.grad_key, padded, chunk.tokens, keys, stride, call.grad_key + at);
   unpad_rows(chunk.grad_a, padded, chunk.tokens, keys, stride, offset(call.grad_a, at));
   unpad_rows(chunk.grad_b, padded, chunk.tokens, keys, stride, offset(call.grad_b, at));
@@ -216,10 +227,10 @@ RWKVLAB_INLINE RowScalars<rows, Real> row_scalars(const Wkv7Backward<Real>& call
 template <int rows, class Real>
 RWKVLAB_INLINE void recompute_rows(const Wkv7Backward<Real>& call, const Chunk<Real>& chunk, const Real* kept,
                                    Index row) {
-  const Index keys = call.size.head_size, padded = chunk.padded;
+  const Index keys = call.size.key_size, padded = chunk.padded;
   pad_rows(kept + row * keys, keys, rows, keys, padded, chunk.states);
   for (Index t = 0; t < chunk.tokens; ++t) {
-    const auto s = row_scalars<rows>(call, chunk.sequence + t * call.size.channels() + row);
+    const auto s = row_scalars<rows>(call, chunk.value_row + t * call.size.value_channels() + row);
     const Real* before = chunk.states + t * row_block * padded;
     Real* after = chunk.states + (t + 1) * row_block * padded;
     const Real *w = chunk.decay + t * padded, *k = chunk.key + t * padded, *b = chunk.b + t * padded;
@@ -252,7 +263,7 @@ RWKVLAB_INLINE void descend_rows(const Wkv7Backward<Real>& call, const Chunk<Rea
   const Index padded = chunk.padded;
   Real* D = chunk.grad_state + row * padded;
   for (Index t = chunk.tokens - 1; t >= 0; --t) {
-    const Index at = chunk.sequence + t * call.size.channels() + row, offset_t = t * padded;
+    const Index at = chunk.value_row + t * call.size.value_channels() + row, offset_t = t * padded;
     const auto s = row_scalars<rows>(call, at);
     const Real* before = chunk.states + t * row_block * padded;
     const Real* after = before + row_block * padded;
@@ -314,29 +325,30 @@ RWKVLAB_INLINE void backward_rows(const Wkv7Backward<Real>& call, const Chunk<Re
 /// One head of one batch entry.
 template <class Real>
 RWKVLAB_INLINE void backward_unit(const Wkv7Backward<Real>& call, Index head) {
-  const Index keys = call.size.head_size, channels = call.size.channels(), chunks = call.size.chunks();
-  const Index sequence = head / call.size.heads * call.size.time * channels + head % call.size.heads * keys;
+  const Index keys = call.size.key_size, values = call.size.value_size, chunks = call.size.chunks();
+  const Index key_row = first_row(call.size, head, keys), value_row = first_row(call.size, head, values);
   Chunk<Real> chunk = place_chunk<Real>(call.size);
-  pad_rows(offset(call.grad_final_state, head * keys * keys), keys, keys, keys, chunk.padded, chunk.grad_state);
+  pad_rows(offset(call.grad_final_state, head * values * keys), keys, values, keys, chunk.padded, chunk.grad_state);
   for (Index index = chunks - 1; index >= 0; --index) {
     chunk.begin = index * wkv7_chunk;
     chunk.tokens = std::min(wkv7_chunk, call.size.time - chunk.begin);
-    chunk.sequence = sequence + chunk.begin * channels;
+    chunk.key_row = key_row + chunk.begin * call.size.key_channels();
+    chunk.value_row = value_row + chunk.begin * call.size.value_channels();
     load_chunk(call, chunk);
-    const Real* kept = call.kept_states + (head * chunks + index) * keys * keys;
+    const Real* kept = call.kept_states + (head * chunks + index) * values * keys;
     Index row = 0;
-    for (; row + row_block <= keys; row += row_block) backward_rows<row_block>(call, chunk, kept, row);
-    for (; row < keys; ++row) backward_rows<1>(call, chunk, kept, row);
+    for (; row + row_block <= values; row += row_block) backward_rows<row_block>(call, chunk, kept, row);
+    for (; row < values; ++row) backward_rows<1>(call, chunk, kept, row);
     store_chunk(call, chunk);
   }
-  unpad_rows(chunk.grad_state, chunk.padded, keys, keys, keys, offset(call.grad_state, head * keys * keys));
+  unpad_rows(chunk.grad_state, chunk.padded, values, keys, keys, offset(call.grad_state, head * values * keys));
 }
 
 }  // namespace
 
 template <class Real>
 void wkv7_forward(const Wkv7Forward<Real>& call) {
-  const Index tiles = (call.size.head_size + tile_width - 1) / tile_width;
+  const Index tiles = (call.size.value_size + tile_width - 1) / tile_width;
   parallel_simd(call.size.states() * tiles, 1, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
     for (Index index = begin; index < end; ++index) {
       const Unit unit = unit_at(call.size, index);

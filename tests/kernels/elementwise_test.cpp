@@ -72,9 +72,10 @@ TEST(Elementwise, BitsDoNotDependOnThreads) {
   });
 }
 
-constexpr Activation activations[] = {
-    Activation::relu,    Activation::squared_relu, Activation::gelu, Activation::gelu_tanh, Activation::silu,
-    Activation::sigmoid, Activation::tanh,         Activation::mish, Activation::softplus,  Activation::exp};
+constexpr Activation activations[] = {Activation::relu,      Activation::squared_relu, Activation::gelu,
+                                      Activation::gelu_tanh, Activation::silu,         Activation::sigmoid,
+                                      Activation::tanh,      Activation::mish,         Activation::softplus,
+                                      Activation::exp,       Activation::elu_plus_one};
 
 double expected_value(Activation kind, double x) {
   const double sigmoid = 1 / (1 + std::exp(-x));
@@ -99,6 +100,8 @@ double expected_value(Activation kind, double x) {
       return std::log1p(std::exp(x));
     case Activation::exp:
       return std::exp(x);
+    case Activation::elu_plus_one:
+      return x > 0 ? x + 1 : std::exp(x);
   }
   return 0;
 }

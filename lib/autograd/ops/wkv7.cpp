@@ -15,22 +15,22 @@ class Wkv7 final : public Op {
   Tensors forward(const Tensors& in) override {
     check(in);
     const Tensor &v = in[3], &a = in[4], &state = in[6];
-    const auto size = size_of(v);
-    const Shape state_shape = {size.batch, size.heads, size.head_size, size.head_size};
+    const auto size = size_of(in[0], v);
+    const Shape state_shape = {size.batch, size.heads, size.value_size, size.key_size};
     const Tensor y = like(v);
     const Tensor final_state = wants_final_state_ ? Tensor::empty(state_shape, v.dtype()) : Tensor();
     if (wants_any()) {
       inputs_.clear();
       for (std::size_t i = 0; i < 6; ++i) inputs_.push_back(in[i].defined() ? save(i, in[i]) : Saved());
       if (a.defined()) read_ = like(v);
-      kept_ = Tensor::empty({size.states(), size.chunks(), size.head_size, size.head_size}, v.dtype());
+      kept_ = Tensor::empty({size.states(), size.chunks(), size.value_size, size.key_size}, v.dtype());
       state_shape_ = state_shape;
     }
     for_real(v.dtype(), [&]<class Real>(Real) {
-      kernels::wkv7_forward<Real>({size, in[0].data<Real>(), in[1].data<Real>(), in[2].data<Real>(), v.data<Real>(),
-                                   data_or_null<Real>(a), data_or_null<Real>(in[5]), data_or_null<Real>(state),
-                                   y.data<Real>(), data_or_null<Real>(final_state), data_or_null<Real>(read_),
-                                   data_or_null<Real>(kept_)});
+      kernels::wkv7_forward<Real>({size, in[0].data<Real>(), data_or_null<Real>(in[1]), in[2].data<Real>(),
+                                   v.data<Real>(), data_or_null<Real>(a), data_or_null<Real>(in[5]),
+                                   data_or_null<Real>(state), y.data<Real>(), data_or_null<Real>(final_state),
+                                   data_or_null<Real>(read_), data_or_null<Real>(kept_)});
     });
     return {y, final_state};
   }
@@ -41,14 +41,14 @@ class Wkv7 final : public Op {
     const Tensor& v = in[3];
     const Tensor grad_y = out[0].defined() ? out[0] : Tensor::zeros(v.shape(), v.dtype());
     for (std::size_t i = 0; i < 6; ++i) {
-      if (in[i].defined()) grads[i] = like(v);
+      if (in[i].defined()) grads[i] = like(in[i]);
     }
     if (wants(6)) grads[6] = Tensor::empty(state_shape_, v.dtype());
     for_real(v.dtype(), [&]<class Real>(Real) {
       kernels::Wkv7Backward<Real> call;
-      call.size = size_of(v);
+      call.size = size_of(in[0], v);
       call.receptance = in[0].data<Real>();
-      call.log_decay = in[1].data<Real>();
+      call.log_decay = data_or_null<Real>(in[1]);
       call.key = in[2].data<Real>();
       call.value = v.data<Real>();
       call.a = data_or_null<Real>(in[4]);
@@ -58,7 +58,7 @@ class Wkv7 final : public Op {
       call.grad_y = grad_y.data<Real>();
       call.grad_final_state = data_or_null<Real>(out[1]);
       call.grad_receptance = grads[0].data<Real>();
-      call.grad_log_decay = grads[1].data<Real>();
+      call.grad_log_decay = data_or_null<Real>(grads[1]);
       call.grad_key = grads[2].data<Real>();
       call.grad_value = grads[3].data<Real>();
       call.grad_a = data_or_null<Real>(grads[4]);
@@ -71,19 +71,23 @@ class Wkv7 final : public Op {
 
  private:
   void check(const Tensors& in) const {
-    const Tensor &v = in[3], &state = in[6];
-    require(v.shape().rank() == 3 && heads_ >= 1 && v.shape()[2] % heads_ == 0 && v.shape()[2] > 0,
-            "a value [batch, time, channels] whose channels the heads divide", in);
-    bool equal = in[4].defined() == in[5].defined();
-    for (std::size_t i = 0; i < 6; ++i) equal = equal && (!in[i].defined() || in[i].shape() == v.shape());
-    require(equal, "receptance, log_decay, key and value of one shape, and both of a and b of that shape or neither",
+    const Tensor &r = in[0], &v = in[3], &state = in[6];
+    for (const Tensor* const x : {&r, &v}) {
+      require(x->shape().rank() == 3 && heads_ >= 1 && x->shape()[2] % heads_ == 0 && x->shape()[2] > 0,
+              "receptance and value [batch, time, channels] whose channels the heads divide", in);
+    }
+    bool equal = in[4].defined() == in[5].defined() && v.shape()[0] == r.shape()[0] && v.shape()[1] == r.shape()[1];
+    for (const std::size_t i : {1, 2, 4, 5}) equal = equal && (!in[i].defined() || in[i].shape() == r.shape());
+    require(equal,
+            "receptance, log_decay and key of one shape, both of a and b of that shape or neither, and a value of as "
+            "many tokens",
             in);
-    const std::int64_t width = v.shape()[2] / heads_;
-    require(!state.defined() || state.shape() == Shape{v.shape()[0], heads_, width, width},
-            "a state [batch, heads, head_size, head_size]", in);
+    require(
+        !state.defined() || state.shape() == Shape{v.shape()[0], heads_, v.shape()[2] / heads_, r.shape()[2] / heads_},
+        "a state [batch, heads, value channels, key channels]", in);
   }
-  kernels::Wkv7Size size_of(const Tensor& x) const {
-    return {x.shape()[0], x.shape()[1], heads_, x.shape()[2] / heads_};
+  kernels::Wkv7Size size_of(const Tensor& r, const Tensor& v) const {
+    return {v.shape()[0], v.shape()[1], heads_, r.shape()[2] / heads_, v.shape()[2] / heads_};
   }
 
   std::int64_t heads_;

@@ -15,21 +15,22 @@ Tensor log_decays(const Shape& shape) {
 
 TEST(Wkv7Op, Gradients) {
   struct Sizes {
-    std::int64_t batch, time, heads, head_size;
+    std::int64_t batch, time, heads, keys, values;
   };
-  for (const Sizes& s : {Sizes{1, 1, 1, 1}, {3, 3, 2, 3}, {2, 17, 1, 5}, {1, 35, 3, 4}}) {
+  for (const Sizes& s : {Sizes{1, 1, 1, 1, 1}, {3, 3, 2, 3, 3}, {2, 17, 1, 5, 2}, {1, 35, 3, 4, 6}}) {
     for (const bool delta : {true, false}) {
       for (const bool carried : {true, false}) {
-        const Shape shape = {s.batch, s.time, s.heads * s.head_size};
+        const bool decays = delta == carried;
+        const Shape shape = {s.batch, s.time, s.heads * s.keys}, values = {s.batch, s.time, s.heads * s.values};
         SCOPED_TRACE(shape.text() + (delta ? ", delta rule" : "") + (carried ? ", carried" : ""));
         const std::int64_t heads = s.heads;
-        const Shape state = {s.batch, s.heads, s.head_size, s.head_size};
+        const Shape state = {s.batch, s.heads, s.values, s.keys};
         test::OpCase op{
             "wkv7",
             {{"receptance", normal_tensor(shape, "r")},
-             {"log_decay", log_decays(shape)},
+             {"log_decay", decays ? log_decays(shape) : Tensor()},
              {"key", normal_tensor(shape, "k", 0.5)},
-             {"value", normal_tensor(shape, "v")},
+             {"value", normal_tensor(values, "v")},
              {"a", delta ? normal_tensor(shape, "a", 0.3) : Tensor()},
              {"b", delta ? normal_tensor(shape, "b", 0.3) : Tensor()},
              {"state", carried ? normal_tensor(state, "state") : Tensor()}},
@@ -59,6 +60,12 @@ TEST(Wkv7Op, ShapeErrorsNameTheOperationAndTheShapes) {
   test::expect_shape_error([&] { wkv7({x, x, wrong, x, x, x}, {}, 2, false); }, {"wkv7", "[2, 3, 5]"});
   test::expect_shape_error([&] { wkv7({x, x, x, x, x, Var()}, {}, 2, false); }, {"wkv7", "neither"});
   test::expect_shape_error([&] { wkv7({x, x, x, x, x, x}, {}, 3, false); }, {"wkv7", "divide"});
+  test::expect_shape_error([&] { wkv7({x, x, x, wrong, x, x}, {}, 2, false); }, {"wkv7", "[2, 3, 5]"});
+  test::expect_shape_error(
+      [&] {
+        wkv7({x, x, x, Var(Tensor::zeros({2, 4, 4})), x, x}, {}, 2, false);
+      },
+      {"wkv7", "as many tokens"});
   test::expect_shape_error([&] { wkv7({x, x, x, x, x, x}, x, 2, false); }, {"wkv7", "state"});
 }
 
