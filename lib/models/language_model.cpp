@@ -9,6 +9,8 @@
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/matmul.h"
 #include "base/error.h"
+#include "models/initial_values.h"
+#include "models/position_embedding.h"
 #include "models/residual_layer.h"
 
 namespace rwkvlab {
@@ -21,6 +23,12 @@ void describe_override(Fields<LayerOverride>& f) {
                   "time mix of these layers; left out: the model's own");
   f.optional_kind("channel_mix", &LayerOverride::channel_mix, "channel_mix",
                   "channel mix of these layers; left out: the model's own");
+}
+
+void describe_pattern(Fields<LayerPattern>& f) {
+  f.doc("Mixers of one of the layers that a pattern repeats.");
+  f.optional_kind("time_mix", &LayerPattern::time_mix, "time_mix", "time mix; left out: the model's own");
+  f.optional_kind("channel_mix", &LayerPattern::channel_mix, "channel_mix", "channel mix; left out: the model's own");
 }
 
 void describe_tiny_attention(Fields<TinyAttentionParams>& f) {
@@ -47,18 +55,28 @@ std::string check_overrides(const LanguageModelParams& p) {
   return "";
 }
 
+std::string check_positions(const LanguageModelParams& p) {
+  return p.positions == "learned" && p.position_limit == 0
+             ? "learned positions need to know how many there are: set position_limit to the longest sequence"
+             : "";
+}
+
 Initialiser embedding_initialiser(const LanguageModelParams& p) {
   if (p.embedding_init == "normal") return initialise::normal(p.embedding_scale);
   if (p.embedding_init == "orthogonal") return initialise::orthogonal(p.embedding_scale);
   return initialise::uniform(-p.embedding_scale, p.embedding_scale);
 }
 
-// The last override that names the layer wins.
+// The last override that names the layer wins, then the pattern, then the model's own.
 const Choice& choice_for(const LanguageModelParams& p, int layer, Choice LayerOverride::*member,
-                         const Choice& standard) {
+                         Choice LayerPattern::*pattern_member, const Choice& standard) {
   for (auto entry = p.layer_overrides.rbegin(); entry != p.layer_overrides.rend(); ++entry) {
     const bool named = std::find(entry->layers.begin(), entry->layers.end(), layer) != entry->layers.end();
     if (named && (*entry).*member) return (*entry).*member;
+  }
+  if (!p.pattern.empty()) {
+    const Choice& repeated = p.pattern[static_cast<std::size_t>(layer) % p.pattern.size()].*pattern_member;
+    if (repeated) return repeated;
   }
   return standard;
 }
@@ -73,13 +91,42 @@ std::unique_ptr<ResidualLayer> build_layer(const LanguageModelParams& p, int ind
   where.layer_norm_epsilon = p.layer_norm_epsilon;
   where.dropout = p.dropout;
   if (p.tiny_attention && p.tiny_attention->layer == index) where.tiny_attention = p.tiny_attention->width;
-  const Choice& time = choice_for(p, index, &LayerOverride::time_mix, p.time_mix);
-  const Choice& channel = choice_for(p, index, &LayerOverride::channel_mix, p.channel_mix);
+  const Choice& time = choice_for(p, index, &LayerOverride::time_mix, &LayerPattern::time_mix, p.time_mix);
+  const Choice& channel = choice_for(p, index, &LayerOverride::channel_mix, &LayerPattern::channel_mix, p.channel_mix);
   const bool pre_ffn = p.pre_ffn && index == 0;
   return std::make_unique<ResidualLayer>(
       where, pre_ffn ? "ffnPre" : "att",
       pre_ffn ? build_mixer("channel_mix", p.pre_ffn, where.site) : build_mixer("time_mix", time, where.site),
       build_mixer("channel_mix", channel, where.site));
+}
+
+// Numbers of the rows whose target counts, as int64 [count]; undefined when most do. Sizes come in sixteenths of all
+// rows, so that batches with ever other counts do not have the matrix products planned ever again; rows that only fill
+// up are row 0.
+Tensor counted_rows(const Tensor& targets) {
+  if (ShapeOnly::active()) return {};
+  const std::span<const std::int64_t> all = targets.span<std::int64_t>();
+  std::vector<std::int64_t> rows;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i] != kernels::ignored_target) rows.push_back(static_cast<std::int64_t>(i));
+  }
+  const std::size_t step = (all.size() + 15) / 16;
+  const std::size_t count = (rows.size() + step - 1) / step * step;
+  if (rows.empty() || 4 * count > 3 * all.size()) return {};
+  rows.resize(count, 0);
+  return Tensor::from<std::int64_t>({static_cast<std::int64_t>(count)}, rows);
+}
+
+// The counted targets in their order, and none for the rows that fill up.
+Tensor counted_targets(const Tensor& targets, std::int64_t count) {
+  const Tensor result = Tensor::empty({1, count}, DType::i64);
+  const std::span<std::int64_t> into = result.span<std::int64_t>();
+  std::fill(into.begin(), into.end(), kernels::ignored_target);
+  auto at = into.begin();
+  for (const std::int64_t target : targets.span<std::int64_t>()) {
+    if (target != kernels::ignored_target) *at++ = target;
+  }
+  return result;
 }
 
 const RegisterSlot time_mix_slot("time_mix", "How a layer mixes tokens over time.");
@@ -102,6 +149,8 @@ void describe(Fields<LanguageModelParams>& f) {
       .unit("tokens");
   f.kind("time_mix", &P::time_mix, "time_mix", "time mix of every layer", "rwkv4");
   f.kind("channel_mix", &P::channel_mix, "channel_mix", "channel mix of every layer", "rwkv4");
+  f.list("pattern", &P::pattern, describe_pattern,
+         "mixers that take turns: layer i has those of entry i modulo the number of entries");
   f.list("layer_overrides", &P::layer_overrides, describe_override, "other mixers for some layers");
   f.add("layer_norm_epsilon", &P::layer_norm_epsilon, "added to the variance in layer norms", above(0));
   f.add(
@@ -113,7 +162,19 @@ void describe(Fields<LanguageModelParams>& f) {
         "learning rate)",
         at_least(0));
   f.add("embedding_norm", &P::embedding_norm, "layer norm of the embeddings before the first layer (ln0)");
+  f.add("positions", &P::positions, "positions that are added to the embeddings",
+        one_of({{"none", "none; the time mixes may have their own"}, {"learned", "a table (pos_emb)"}}));
+  f.add("position_limit", &P::position_limit, "learned positions: the longest sequence", between(0, 1 << 24))
+      .unit("tokens");
+  f.add("tied_head", &P::tied_head, "the head is the embedding's table: logits = LN(x) embᵀ");
+  f.add("initial_values", &P::initial_values, "initial weights",
+        one_of({{"blocks", "each block's own, and the official ones of embedding and head"},
+                {"gpt2",
+                 "N(0, 0.02²) for tables and projections, those that end a residual branch divided by sqrt(2 layers); "
+                 "biases 0"}}));
   f.add("dropout", &P::dropout, "dropout of the embeddings and after every residual branch", at_least(0) && below(1));
+  f.add("embedding_dropout", &P::embedding_dropout, "dropout of the embeddings; left out: as `dropout`",
+        at_least(0) && below(1));
   f.optional_kind("pre_ffn", &P::pre_ffn, "channel_mix",
                   "a channel mix in place of the first layer's time mix (ffnPre)");
   f.add("copy_head", &P::copy_head, "width of the copy head (head_qk of the official code); 0: none", at_least(0))
@@ -121,6 +182,7 @@ void describe(Fields<LanguageModelParams>& f) {
   f.section("tiny_attention", &P::tiny_attention, describe_tiny_attention, "the small attention of RWKV-4a");
   f.check(check_tiny_attention, "tiny_attention");
   f.check(check_overrides, "layer_overrides");
+  f.check(check_positions, "position_limit");
 }
 
 LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t vocabulary)
@@ -131,11 +193,15 @@ LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t voc
   if (vocabulary > vocabulary_) {
     throw ConfigError(fmt::format("model.vocabulary_size is {}, but the data has {} tokens", vocabulary_, vocabulary));
   }
-  for (const auto check : {check_tiny_attention, check_overrides}) {
+  for (const auto check : {check_tiny_attention, check_overrides, check_positions}) {
     if (const std::string problem = check(params); !problem.empty()) throw ConfigError(problem);
   }
   embedding_ = &child<Embedding>("emb", vocabulary_, params.width, embedding_initialiser(params));
-  dropout_ = &child<Dropout>("drop0", params.dropout);
+  if (params.positions == "learned") {
+    positions_ =
+        &child<PositionEmbedding>("pos_emb", params.position_limit, params.width, embedding_initialiser(params));
+  }
+  dropout_ = &child<Dropout>("drop0", params.embedding_dropout.value_or(params.dropout));
   for (int index = 0; index < params.layers; ++index) {
     auto layer = build_layer(params, index);
     if (index == 0 && params.embedding_norm)
@@ -143,12 +209,15 @@ LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t voc
     layers_.push_back(&adopt(fmt::format("blocks.{}", index), std::move(layer)));
   }
   final_norm_ = &child<LayerNorm>("ln_out", params.width, params.layer_norm_epsilon);
-  head_ = &child<Linear>("head", params.width, vocabulary_, rwkv_orthogonal(params.width, vocabulary_, 0.5));
+  if (!params.tied_head) {
+    head_ = &child<Linear>("head", params.width, vocabulary_, rwkv_orthogonal(params.width, vocabulary_, 0.5));
+  }
   if (params.copy_head > 0) {
     copy_query_ = &child<Linear>("head_q", params.width, params.copy_head, initialise::constant(0));
     copy_key_ =
         &child<Linear>("head_k", params.width, params.copy_head, rwkv_orthogonal(params.width, params.copy_head, 0.1));
   }
+  if (params.initial_values == "gpt2") use_gpt2_initial_values(*this, params.layers);
 }
 
 LanguageModel::~LanguageModel() = default;
@@ -164,7 +233,7 @@ Var LanguageModel::raw_embedding(const Tensor& tokens, const ForwardContext& con
 Var LanguageModel::embed(const Tensor& tokens, const ForwardContext& context, const Var& embedded) const {
   const Var raw = embedded.defined() ? embedded : raw_embedding(tokens, context);
   // The official code drops out the raw embedding; ln0 follows.
-  const Var dropped = dropout_->forward(raw, context);
+  const Var dropped = dropout_->forward(positions_ != nullptr ? positions_->forward(raw, context) : raw, context);
   return embedding_norm_ != nullptr ? embedding_norm_->forward(dropped, context) : dropped;
 }
 
@@ -174,7 +243,7 @@ Var LanguageModel::layer(int index, const Var& x, const Var& embedded, const For
 
 Var LanguageModel::head(const Var& x, const Tensor& tokens, const ForwardContext& context) const {
   const Var h = final_norm_->forward(x, context);
-  Var logits = head_->forward(h, context);
+  Var logits = head_ != nullptr ? head_->forward(h, context) : embedding_->scores(h, context);
   if (copy_query_ == nullptr) return logits;
   if (context.state_in != nullptr || context.state_out != nullptr) {
     throw ShapeError("copy_head sees the whole sequence at once and cannot carry a state");
@@ -183,22 +252,35 @@ Var LanguageModel::head(const Var& x, const Tensor& tokens, const ForwardContext
   return add_at_tokens(logits, causal_mask(scores, 1.0 / static_cast<double>(params_.copy_head)), tokens);
 }
 
+Var LanguageModel::stream(const Tensor& tokens, const ForwardContext& context) const {
+  Var raw = raw_embedding(tokens, context);
+  Var x = embed(tokens, context, raw);
+  if (!params_.tiny_attention) raw = Var();
+  SharedValues shared;
+  ForwardContext inner = context;
+  if (inner.shared == nullptr) inner.shared = &shared;
+  for (int index = 0; index < params_.layers; ++index) x = layer(index, x, raw, inner);
+  return x;
+}
+
 Var LanguageModel::logits(const Tensor& tokens, const ForwardContext& context) const {
-  return in_module(*this, context, [&] {
-    Var raw = raw_embedding(tokens, context);
-    Var x = embed(tokens, context, raw);
-    if (!params_.tiny_attention) raw = Var();
-    SharedValues shared;
-    ForwardContext inner = context;
-    if (inner.shared == nullptr) inner.shared = &shared;
-    for (int index = 0; index < params_.layers; ++index) x = layer(index, x, raw, inner);
-    return head(x, tokens, context);
-  });
+  return in_module(*this, context, [&] { return head(stream(tokens, context), tokens, context); });
+}
+
+TargetLogits LanguageModel::target_logits(const Tensor& tokens, const Tensor& targets,
+                                          const ForwardContext& context) const {
+  const Tensor rows = copy_query_ == nullptr ? counted_rows(targets) : Tensor();
+  if (!rows.defined()) return {logits(tokens, context), targets};
+  Var logits =
+      in_module(*this, context, [&] { return head(gather_rows(stream(tokens, context), rows), tokens, context); });
+  return {std::move(logits), counted_targets(targets, rows.elements())};
 }
 
 CrossEntropyLoss LanguageModel::loss(const Tensor& tokens, const Tensor& targets, double l2wrap,
                                      const ForwardContext& context) const {
-  return cross_entropy(logits(tokens, context), targets, l2wrap);
+  if (l2wrap > 0) return cross_entropy(logits(tokens, context), targets, l2wrap);  // It pulls at all rows.
+  const TargetLogits scored = target_logits(tokens, targets, context);
+  return cross_entropy(scored.logits, scored.targets);
 }
 
 std::unique_ptr<LanguageModel> make_language_model(const LanguageModelParams& params, std::int64_t vocabulary) {

@@ -20,6 +20,12 @@ struct LayerOverride {
   Choice channel_mix;  ///< left out: the model's own
 };
 
+/// One entry of a pattern of mixers that repeats over the layers.
+struct LayerPattern {
+  Choice time_mix;     ///< left out: the model's own
+  Choice channel_mix;  ///< left out: the model's own
+};
+
 /// RWKV-4a: attention without softmax after one layer, on the raw embeddings.
 struct TinyAttentionParams {
   int layer = 0;
@@ -32,12 +38,18 @@ struct LanguageModelParams {
   std::int64_t vocabulary_size = 0;
   Choice time_mix;
   Choice channel_mix;
+  std::vector<LayerPattern> pattern;
   std::vector<LayerOverride> layer_overrides;
   double layer_norm_epsilon = 1e-5;
   std::string embedding_init = "uniform";
   double embedding_scale = 1e-4;
   bool embedding_norm = true;
+  std::string positions = "none";
+  std::int64_t position_limit = 0;
+  bool tied_head = false;
+  std::string initial_values = "blocks";
   double dropout = 0;
+  std::optional<double> embedding_dropout;
   Choice pre_ffn;
   std::int64_t copy_head = 0;
   std::optional<TinyAttentionParams> tiny_attention;
@@ -45,11 +57,20 @@ struct LanguageModelParams {
 
 void describe(Fields<LanguageModelParams>& f);
 
+class PositionEmbedding;
 class ResidualLayer;
 
+/// Logits of the tokens whose target counts.
+struct TargetLogits {
+  /// [batch, time, vocabulary]; or, where enough targets do not count, [1, rows, vocabulary]: one row per target that
+  /// does, in their order, and then perhaps some rows of no meaning.
+  Var logits;
+  Tensor targets;  ///< int64, one per row of the logits; rows of no meaning have none
+};
+
 /// x = LN(emb[tokens]); per layer x += TimeMix(LN(x)), x += ChannelMix(LN(x)); logits = head LN(x). Parameter names are
-/// those of official RWKV checkpoints. Options: pre_ffn, copy head, tiny attention (RWKV-4a) and dropout of the
-/// official trainer.
+/// those of official RWKV checkpoints. Options: learned positions and a head that is tied to the embedding, as in the
+/// GPT family; pre_ffn, copy head, tiny attention (RWKV-4a) and dropout of the official trainer.
 class LanguageModel final : public Module {
  public:
   /// `vocabulary` serves when the parameters leave vocabulary_size 0. Throws ConfigError for impossible combinations.
@@ -59,7 +80,12 @@ class LanguageModel final : public Module {
   /// tokens: int64 [batch, time]; result [batch, time, vocabulary]. Probes "blocks.N.output" (the residual stream after
   /// each layer) among others.
   Var logits(const Tensor& tokens, const ForwardContext& context) const;
-  /// Mean cross-entropy in nats; see autograd/ops/cross_entropy.h for `l2wrap`.
+  /// The same where a target counts: final norm and head see no more than that, when it is a fraction. Their probes
+  /// then show those rows alone. targets: int64 [batch, time]. With a copy head, or without memory, these are all
+  /// tokens.
+  TargetLogits target_logits(const Tensor& tokens, const Tensor& targets, const ForwardContext& context) const;
+  /// Mean cross-entropy in nats; see autograd/ops/cross_entropy.h for `l2wrap`. Without it the logits are
+  /// target_logits; `row_losses` belong to their rows.
   CrossEntropyLoss loss(const Tensor& tokens, const Tensor& targets, double l2wrap,
                         const ForwardContext& context) const;
 
@@ -79,14 +105,18 @@ class LanguageModel final : public Module {
   Var raw_embedding(const Tensor& tokens, const ForwardContext& context) const;
 
  private:
+  // The residual stream after the last layer.
+  Var stream(const Tensor& tokens, const ForwardContext& context) const;
+
   LanguageModelParams params_;
   std::int64_t vocabulary_;
   Embedding* embedding_;
   LayerNorm* embedding_norm_ = nullptr;
+  PositionEmbedding* positions_ = nullptr;
   Dropout* dropout_;
   std::vector<ResidualLayer*> layers_;
   LayerNorm* final_norm_;
-  Linear* head_;
+  Linear* head_ = nullptr;  // null: tied to the embedding
   Linear *copy_query_ = nullptr, *copy_key_ = nullptr;
 };
 

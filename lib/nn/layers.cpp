@@ -83,6 +83,14 @@ Var Embedding::forward(const Tensor& tokens, const ForwardContext& context) cons
   });
 }
 
+Var Embedding::scores(const Var& h, const ForwardContext& context) const {
+  return in_module(*this, context, [&] {
+    Var y = linear(h, weight_.var);
+    probe(context, "scores", y);
+    return y;
+  });
+}
+
 std::string Embedding::summary() const { return fmt::format("{} tokens, {} channels", vocabulary_, channels_); }
 
 Var Dropout::forward(const Var& x, const ForwardContext& context) const {

@@ -56,6 +56,8 @@ class Embedding : public Module {
   Embedding(std::int64_t vocabulary, std::int64_t channels, Initialiser initial);
   /// tokens: int64 [batch, time]; result [batch, time, channels].
   Var forward(const Tensor& tokens, const ForwardContext& context) const;
+  /// h Wᵀ, the scores of all tokens by the same table. h: [batch, time, channels]; result [batch, time, vocabulary].
+  Var scores(const Var& h, const ForwardContext& context) const;
   std::string summary() const override;
 
  private:

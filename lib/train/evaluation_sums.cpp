@@ -21,14 +21,17 @@ void EvaluationSums::add_rows(const CrossEntropyLoss& loss, const Tensor& logits
   const auto time = static_cast<std::size_t>(batch.targets.shape()[-1]);
   const auto vocabulary = static_cast<std::size_t>(logits.shape()[-1]);
   if (by_position_ && positions_.size() < time) positions_.resize(time);
+  const bool counted_only = static_cast<std::size_t>(logits.shape().rows()) < targets.size();
+  std::size_t counted = 0;
   for (std::size_t row = 0; row < targets.size(); row += time) {
     Sums sums;
     std::int64_t right = 0;
     for (std::size_t i = row; i < row + time; ++i) {
       if (targets[i] == no_target) continue;
-      const std::span<const Real> scores = values.subspan(i * vocabulary, vocabulary);
+      const std::size_t at = counted_only ? counted++ : i;
+      const std::span<const Real> scores = values.subspan(at * vocabulary, vocabulary);
       const bool is_right = std::max_element(scores.begin(), scores.end()) - scores.begin() == targets[i];
-      const auto nats = static_cast<double>(losses[i]);
+      const auto nats = static_cast<double>(losses[at]);
       sums.nats += nats;
       ++sums.tokens;
       right += is_right ? 1 : 0;

@@ -16,7 +16,8 @@ class EvaluationSums {
  public:
   explicit EvaluationSums(bool by_position) : by_position_(by_position) {}
 
-  /// logits: [batch, time, vocabulary].
+  /// logits: [batch, time, vocabulary], or one row per target that counts, in their order (see TargetLogits); `loss` is
+  /// theirs.
   void add(const CrossEntropyLoss& loss, const Tensor& logits, const Batch& batch);
   Evaluation result() const;
 

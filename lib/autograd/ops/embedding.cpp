@@ -1,4 +1,5 @@
-// y_i = table[token_i];  ∂table[n] = Σ_{token_i = n} ∂y_i.   copy: y[t, token_j] += w[t, j];  ∂w[t, j] = ∂y[t, token_j]
+// y_i = table[token_i];  ∂table[n] = Σ_{token_i = n} ∂y_i; gather_rows is the same with other shapes.   copy: y[t,
+// token_j] += w[t, j];  ∂w[t, j] = ∂y[t, token_j]
 #include "autograd/ops/embedding.h"
 
 #include <fmt/format.h>
@@ -51,6 +52,37 @@ class Embedding final : public Op {
   Shape table_shape_;
 };
 
+class GatherRows final : public Op {
+ public:
+  explicit GatherRows(Tensor rows) : rows_(std::move(rows)) {}
+  std::string_view name() const override { return "gather_rows"; }
+  Tensors forward(const Tensors& in) override {
+    require(in[0].shape().rank() >= 1 && rows_.shape().rank() == 1, "values [..., channels] and row numbers [count]",
+            in);
+    shape_ = in[0].shape();
+    const auto* const numbers = rows_.data<std::int64_t>();
+    check_invariant(ShapeOnly::active() || kernels::first_out_of_range(rows_.elements(), numbers, shape_.rows()) < 0,
+                    "a row to gather is outside the tensor");
+    const Tensor y = Tensor::empty({1, rows_.elements(), shape_[-1]}, in[0].dtype());
+    for_real(y.dtype(), [&]<class Real>(Real) {
+      kernels::embedding_forward<Real>(rows_.elements(), shape_[-1], numbers, in[0].data<Real>(), y.data<Real>());
+    });
+    return {y};
+  }
+  Tensors backward(const Tensors& out) override {
+    const Tensor grad = Tensor::empty(shape_, out[0].dtype());
+    for_real(grad.dtype(), [&]<class Real>(Real) {
+      kernels::embedding_backward<Real>(rows_.elements(), shape_[-1], shape_.rows(), rows_.data<std::int64_t>(),
+                                        out[0].data<Real>(), grad.data<Real>());
+    });
+    return {grad};
+  }
+
+ private:
+  Tensor rows_;
+  Shape shape_;
+};
+
 // Inputs: logits, weights.
 class AddAtTokens final : public Op {
  public:
@@ -89,6 +121,7 @@ class AddAtTokens final : public Op {
 }  // namespace
 
 Var embedding(const Tensor& tokens, const Var& table) { return run_op_one<Embedding>({table}, tokens); }
+Var gather_rows(const Var& x, const Tensor& rows) { return run_op_one<GatherRows>({x}, rows); }
 Var add_at_tokens(const Var& logits, const Var& weights, const Tensor& tokens) {
   return run_op_one<AddAtTokens>({logits, weights}, tokens);
 }

@@ -23,6 +23,24 @@ TEST(EmbeddingOps, Gradients) {
   }
 }
 
+TEST(EmbeddingOps, GatherRows) {
+  for (const Shape& shape : test::odd_shapes()) {
+    SCOPED_TRACE(shape.text());
+    // Some rows repeat, others are never used.
+    const Tensor rows = test::random_tokens({1, 5}, shape.rows(), "rows").reshaped({5});
+    test::check_op({"gather_rows", {{"x", normal_tensor(shape, "x")}}, [&](const std::vector<Var>& in) {
+                      return std::vector{gather_rows(in[0], rows)};
+                    }});
+  }
+  const Tensor x = Tensor::from<double>({1, 3, 2}, std::vector<double>{1, 2, 3, 4, 5, 6});
+  const Tensor rows = Tensor::from<std::int64_t>({3}, std::vector<std::int64_t>{2, 0, 2});
+  const Var y = gather_rows(Var(x), rows);
+  EXPECT_EQ(y.shape(), (Shape{1, 3, 2}));
+  EXPECT_EQ(y.value().to_doubles(), (std::vector<double>{5, 6, 1, 2, 5, 6}));
+  const Tensor wrong = Tensor::from<std::int64_t>({1}, std::vector<std::int64_t>{3});
+  EXPECT_THROW(gather_rows(Var(x), wrong), BugError);
+}
+
 TEST(EmbeddingOps, AddAtTokensIsTheProductWithOneHotTokens) {
   const Tensor tokens = Tensor::from<std::int64_t>({1, 3}, std::vector<std::int64_t>{2, 0, 2});
   const Tensor weights = Tensor::from<double>({1, 3, 3}, std::vector<double>{1, 0, 0, 1, 2, 0, 1, 2, 4});
@@ -49,6 +67,7 @@ TEST(EmbeddingOps, TokensOutsideTheVocabulary) {
 TEST(EmbeddingOps, ShapeErrorsNameTheOperationAndTheShapes) {
   const Tensor tokens = Tensor::zeros({2, 3}, DType::i64);
   test::expect_shape_error([&] { embedding(tokens, Var(Tensor::zeros({7}))); }, {"embedding", "[7]"});
+  test::expect_shape_error([&] { gather_rows(Var(Tensor::zeros({7, 2})), tokens); }, {"gather_rows", "[7, 2]"});
   test::expect_shape_error(
       [&] {
         add_at_tokens(Var(Tensor::zeros({2, 3, 5})), Var(Tensor::zeros({2, 4, 3})), tokens);
