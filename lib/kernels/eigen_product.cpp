@@ -4,22 +4,37 @@
 
 namespace rwkvlab::kernels {
 
-void eigen_product(const MatmulCall& call, const double* a, const double* b, double* c) {
+void eigen_product(const SerialProduct& product, const double* a, const double* b, double* c) {
   using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  using Input = Eigen::Map<const Matrix>;
-  const Input left(a, call.transpose_a ? call.k : call.m, call.transpose_a ? call.m : call.k);
-  const Input right(b, call.transpose_b ? call.n : call.k, call.transpose_b ? call.k : call.n);
-  Eigen::Map<Matrix> out(c, call.m, call.n);
-  if (!call.accumulate) out.setZero();
-  if (call.transpose_a && call.transpose_b) {
+  using Input = Eigen::Map<const Matrix, 0, Eigen::OuterStride<>>;
+  const Index m = product.m, n = product.n, k = product.k;
+  const Input left(a, product.transpose_a ? k : m, product.transpose_a ? m : k, Eigen::OuterStride<>(product.lda));
+  const Input right(b, product.transpose_b ? n : k, product.transpose_b ? k : n, Eigen::OuterStride<>(product.ldb));
+  Eigen::Map<Matrix, 0, Eigen::OuterStride<>> out(c, m, n, Eigen::OuterStride<>(product.ldc));
+  if (!product.accumulate) out.setZero();
+  if (product.transpose_a && product.transpose_b) {
     out.noalias() += left.transpose() * right.transpose();
-  } else if (call.transpose_a) {
+  } else if (product.transpose_a) {
     out.noalias() += left.transpose() * right;
-  } else if (call.transpose_b) {
+  } else if (product.transpose_b) {
     out.noalias() += left * right.transpose();
   } else {
     out.noalias() += left * right;
   }
+}
+
+void eigen_product(const MatmulCall& call, const double* a, const double* b, double* c) {
+  SerialProduct product;
+  product.m = call.m;
+  product.n = call.n;
+  product.k = call.k;
+  product.transpose_a = call.transpose_a;
+  product.transpose_b = call.transpose_b;
+  product.accumulate = call.accumulate;
+  product.lda = call.transpose_a ? call.m : call.k;
+  product.ldb = call.transpose_b ? call.k : call.n;
+  product.ldc = call.n;
+  eigen_product(product, a, b, c);
 }
 
 }  // namespace rwkvlab::kernels

@@ -32,9 +32,13 @@ struct Parameter {
 /// One piece of a model's recurrent state: what a module carries from one chunk of a sequence to the next.
 struct StatePiece {
   std::string name;             ///< full name, "blocks.0.att.wkv"
-  Shape shape;                  ///< without the batch dimension
+  Shape shape;                  ///< without the batch dimension; with 0 rows, one more row comes with every token
   std::vector<double> initial;  ///< values at the start of a sequence, one per row of `shape`; empty: 0 everywhere
   std::function<Var(std::int64_t batch)> learned = {};  ///< in place of `initial`: where sequences learn to start
+
+  /// Whether it grows with the sequence, as the cache of attention does. Whoever carries states without an end must
+  /// refuse it.
+  bool grows() const { return shape.rank() > 0 && shape[0] == 0; }
 };
 
 /// Values of all state pieces, each [batch, ...], in the order of Module::state_pieces().

@@ -1,0 +1,157 @@
+// Softmax attention (Vaswani et al., "Attention Is All You Need", arXiv:1706.03762), causal, D = width, H heads of d =
+// D / H channels:
+//   q = W_q x + b_q    k = W_k x + b_k    v = W_v x + b_v                       [D, D], biases by option
+//   y_t = Σ_{i<=t} p_ti v_i,  p_t = softmax_i(q_t·k_i / sqrt(d))  per head      autograd/ops/causal_attention.h
+//   out = W_o y + b_o
+// Positions, t counted from the start of the sequence:
+//   rotary   q and k are turned by the angles t θ_j, θ_j = base^(-2j/d), channels j and j + d/2 of a head together
+//            (Su et al., arXiv:2104.09864)
+//   alibi    - (t - i) 2^(-8 (h+1) / H) is added to the scores of head h = 0...H-1 (Press et al., arXiv:2108.12409; for
+//            every H, while its authors' code interpolates where H is no power of two)
+//   learned  x_t + P_t in place of x_t, P: [max_length, D]
+//
+// State: key and value [tokens so far, D], the cache (the keys are turned already). It grows with every token.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "autograd/ops/causal_attention.h"
+#include "autograd/ops/positions.h"
+#include "base/error.h"
+#include "blocks/transformer_init.h"
+#include "config/registry.h"
+#include "nn/layers.h"
+
+namespace rwkvlab {
+namespace {
+
+struct Params {
+  std::int64_t head_size = 0;
+  std::string positions = "rotary";
+  double rotary_base = 10000;
+  std::int64_t max_length = 1024;
+  bool bias = false;
+  double init_deviation = gpt2_deviation;
+};
+
+void describe(Fields<Params>& f) {
+  f.doc("Softmax attention over all past tokens, with several heads and a choice of positions.");
+  f.paper("arXiv:1706.03762");
+  f.add("head_size", &Params::head_size,
+        "channels per head; 0: 64, or the model's width where that is smaller (arXiv:1706.03762, section 3.2.2)",
+        at_least(0))
+      .unit("channels");
+  f.add("positions", &Params::positions, "how tokens learn where they stand",
+        one_of({{"none", "only by what the past holds"},
+                {"rotary", "queries and keys turned by their position (arXiv:2104.09864)"},
+                {"alibi", "scores lowered in proportion to the distance (arXiv:2108.12409)"},
+                {"learned", "a learned vector per position added to the input"}}));
+  f.add("rotary_base", &Params::rotary_base, "base of the rotary angles", above(0));
+  f.add("max_length", &Params::max_length, "learned positions: the longest sequence", between(1, 1 << 20))
+      .unit("tokens");
+  f.add("bias", &Params::bias, "biases in the four projections");
+  f.add("init_deviation", &Params::init_deviation,
+        "standard deviation of the initial projections (the output's is divided by sqrt(2 layers))", at_least(0));
+}
+
+std::int64_t head_size_of(const Params& params, std::int64_t width) {
+  const std::int64_t size = params.head_size > 0 ? params.head_size : std::min<std::int64_t>(64, width);
+  const bool even = params.positions == "rotary";
+  const auto fits = [&](std::int64_t candidate) { return width % candidate == 0 && (!even || candidate % 2 == 0); };
+  if (fits(size)) return size;
+  std::int64_t nearest = std::min(size, width);
+  while (nearest > 1 && !fits(nearest)) --nearest;
+  throw ConfigError(fmt::format("time_mix.head_size is {}; expected {}divisor of the width {}{}", size,
+                                even ? "an even (for rotary positions) " : "a ", width,
+                                fits(nearest) ? fmt::format(", for example {}", nearest) : ", which has none"));
+}
+
+class Attention final : public Mixer {
+ public:
+  Attention(const Params& params, const MixerSite& site)
+      : params_(params),
+        width_(site.width),
+        head_size_(head_size_of(params, site.width)),
+        heads_(site.width / head_size_) {
+    const Initialiser initial = initialise::normal(params.init_deviation);
+    if (params.positions == "learned") {
+      positions_ = &parameter("positions", {params.max_length, width_}, initial, matrix_rules());
+    }
+    if (params.positions == "alibi") {
+      for (std::int64_t h = 0; h < heads_; ++h) {
+        slopes_.push_back(std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(heads_)));
+      }
+    }
+    query_ = &child<Linear>("query", width_, width_, initial, params.bias);
+    key_ = &child<Linear>("key", width_, width_, initial, params.bias);
+    value_ = &child<Linear>("value", width_, width_, initial, params.bias);
+    output_ = &child<Linear>("output", width_, width_, branch_end(params.init_deviation, site), params.bias);
+    state("key", {0, width_});
+    state("value", {0, width_});
+  }
+
+  Var forward(const Var& x, const ForwardContext& context) override {
+    return in_module(*this, context, [&] {
+      const Var past_key = read_state(context, "key"), past_value = read_state(context, "value");
+      const std::int64_t first = past_key.defined() ? past_key.shape()[1] : 0;
+      const Var placed = positions_ != nullptr ? with_learned_positions(x, first) : x;
+      Var q = query_->forward(placed, context), k = key_->forward(placed, context);
+      if (params_.positions == "rotary") {
+        const Tensor table = angles(first, x.shape()[1], x.dtype());
+        q = rotate_heads(q, table);
+        k = rotate_heads(k, table);
+      }
+      k = append_tokens(past_key, k);
+      const Var v = append_tokens(past_value, value_->forward(placed, context));
+      write_state(context, "key", k);
+      write_state(context, "value", v);
+      const Var y = causal_attention(q, k, v, heads_, slopes_);
+      probe(context, "attended", y);
+      Var out = output_->forward(y, context);
+      probe(context, "out", out);
+      return out;
+    });
+  }
+
+  std::string summary() const override {
+    return fmt::format("attention, {} heads of {}, positions {}", heads_, head_size_, params_.positions);
+  }
+
+ private:
+  Var with_learned_positions(const Var& x, std::int64_t first) const {
+    if (x.shape().rank() == 3 && first + x.shape()[1] > params_.max_length) {
+      throw ShapeError(fmt::format("a sequence of {} tokens has only {} learned positions; raise time_mix.max_length",
+                                   first + x.shape()[1], params_.max_length));
+    }
+    return add_positions(x, positions_->var, first);
+  }
+
+  // Batches of one shape, as in training, compute the angles once.
+  const Tensor& angles(std::int64_t first, std::int64_t time, DType type) {
+    const bool fits = table_.defined() && table_first_ == first && table_.shape()[0] == time &&
+                      table_.dtype() == type && table_of_shapes_ == ShapeOnly::active();
+    if (!fits) {
+      table_ = rotary_table(first, time, head_size_, params_.rotary_base, type);
+      table_first_ = first;
+      table_of_shapes_ = ShapeOnly::active();
+    }
+    return table_;
+  }
+
+  Params params_;
+  std::int64_t width_, head_size_, heads_;
+  std::vector<double> slopes_;
+  Parameter* positions_ = nullptr;
+  Linear *query_, *key_, *value_, *output_;
+  Tensor table_;
+  std::int64_t table_first_ = 0;
+  bool table_of_shapes_ = false;
+};
+
+const RegisterKind<Mixer, Params, MixerSite> registered("time_mix", "attention", describe,
+                                                        [](const Params& params, const MixerSite& site) {
+                                                          return std::make_unique<Attention>(params, site);
+                                                        });
+
+}  // namespace
+}  // namespace rwkvlab
