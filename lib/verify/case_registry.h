@@ -1,4 +1,4 @@
-// Which kinds of case exist. A system registers its kinds in one file of verify/systems; nothing else is edited.
+// Which kinds of case exist. A system registers its kinds in files of verify/systems; nothing else is edited.
 #pragma once
 
 #include <functional>
@@ -24,6 +24,7 @@ struct CaseKind {
 class CaseRegistry {
  public:
   static CaseRegistry& instance();
+  /// Several files may add kinds to one system, each under a name of its own.
   void add(const std::string& system, std::vector<CaseKind> kinds);
 
   std::vector<std::string> systems() const;

@@ -105,18 +105,19 @@ Tensor CaseRun::integer_input(const std::string& name, int rank) const {
   return stored;
 }
 
-void CaseRun::load(Module& module) {
+void CaseRun::load(Module& module, const std::function<std::string(const std::string&)>& file_name) {
   std::vector<std::string> problems, known;
   for (Parameter* const p : module.parameters()) {
-    known.push_back(p->name);
-    const auto stored = reference_.parameters.find(p->name);
+    const std::string name = file_name ? file_name(p->name) : p->name;
+    known.push_back(name);
+    const auto stored = reference_.parameters.find(name);
     if (stored == reference_.parameters.end()) {
-      problems.push_back(fmt::format("'param.{}' {} is missing", p->name, p->shape.text()));
+      problems.push_back(fmt::format("'param.{}' {} is missing", name, p->shape.text()));
     } else if (squeezed(stored->second.shape()) != squeezed(p->shape)) {
       problems.push_back(
-          fmt::format("'param.{}' has shape {}, expected {}", p->name, stored->second.shape().text(), p->shape.text()));
+          fmt::format("'param.{}' has shape {}, expected {}", name, stored->second.shape().text(), p->shape.text()));
     } else {
-      p->var = parameter(p->name, p->shape);
+      p->var = parameter(name, p->shape);
     }
   }
   for (const auto& [name, tensor] : reference_.parameters) {

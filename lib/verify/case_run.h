@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -68,9 +69,10 @@ class CaseRun {
   Tensor integer_input(const std::string& name, int rank) const;
   /// Values that together are in.<name>; their gradients are compared with grad_in.<name>.
   void set_input(const std::string& name, Packed leaves) { inputs_[name] = std::move(leaves); }
-  /// Gives a module without memory the weights of the file. Throws DataError listing the parameters that are missing,
-  /// unexpected or of another shape. Mask buffers of official checkpoints are skipped.
-  void load(Module& module);
+  /// Gives a module without memory the weights of the file, `file_name` telling what a parameter is called there (left
+  /// out: the same). Throws DataError listing the parameters that are missing, unexpected or of another shape. Mask
+  /// buffers of official checkpoints are skipped.
+  void load(Module& module, const std::function<std::string(const std::string&)>& file_name = {});
 
   /// What was computed for out.<name>. Throws DataError when the file's tensor has another shape.
   void output(const std::string& name, Packed values);
