@@ -24,8 +24,7 @@ struct ObjectiveSite {
 
 /// Forward pass of one micro-batch.
 struct StepResult {
-  Var loss;                 ///< scalar, mean over the counted tokens
-  std::int64_t tokens = 0;  ///< counted tokens
+  Var loss;  ///< scalar, mean over the counted tokens
 };
 
 struct EvaluationRequest {

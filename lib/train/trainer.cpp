@@ -71,9 +71,10 @@ StepReport Trainer::step(TrainingObserver& observer) {
   const std::int64_t number = position_.step + 1;
   StepReport report;
   report.step = number;
+  report.tokens = params_.tokens_per_step();
   // Shares memory; the state itself is never overwritten.
   State before = site_.objective->carried_state();
-  report.loss = accumulate_gradients(observer, &report.tokens);
+  report.loss = accumulate_gradients(observer);
   const double share = 1.0 / params_.accumulate;
   report.gradient_norm = share * gradient_norm(parameters_);
   if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
@@ -102,7 +103,7 @@ StepReport Trainer::step(TrainingObserver& observer) {
 // Leaves the sum of the micro-batches' gradients in the parameters and returns the mean of their losses; stops at the
 // first loss that is not finite. The division by the number of micro-batches is folded into the optimiser's factor, so
 // L2Wrap, which the loss's gradient does not scale, is averaged like everything else, as in one large batch.
-double Trainer::accumulate_gradients(TrainingObserver& observer, std::int64_t* tokens) {
+double Trainer::accumulate_gradients(TrainingObserver& observer) {
   clear_gradients(parameters_);
   double sum = 0;
   for (int j = 0; j < params_.accumulate && std::isfinite(sum); ++j) {
@@ -114,7 +115,6 @@ double Trainer::accumulate_gradients(TrainingObserver& observer, std::int64_t* t
     Tape tape;
     StepResult result = site_.objective->forward(position_.micro_batches + j, context);
     sum += result.loss.value().item();
-    *tokens += result.tokens;
     if (wants_state) observer.state_at(position_.step + 1, left);
     if (std::isfinite(sum)) tape.backward(std::exchange(result.loss, Var()));
   }

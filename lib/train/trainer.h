@@ -54,7 +54,7 @@ struct StepReport {
   double loss = 0;           ///< mean over the micro-batches, nats per token, before the update
   double learning_rate = 0;  ///< before the parameters' own scales
   double gradient_norm = 0;  ///< global, before clipping
-  std::int64_t tokens = 0;   ///< of this step
+  std::int64_t tokens = 0;   ///< that this step read, whether or not their targets count
   std::int64_t tokens_seen = 0;
   double seconds = 0;  ///< wall time of this step
 };
@@ -112,7 +112,7 @@ class Trainer {
 
  private:
   StepReport step(TrainingObserver& observer);
-  double accumulate_gradients(TrainingObserver& observer, std::int64_t* tokens);
+  double accumulate_gradients(TrainingObserver& observer);
   ForwardContext forward_context(std::int64_t micro_batch) const;
   std::string where_non_finite();
   [[noreturn]] void fail(TrainingObserver& observer, std::int64_t step, const std::string& what,
