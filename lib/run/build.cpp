@@ -152,6 +152,9 @@ BuiltExperiment build_experiment(const LoadedExperiment& loaded) {
   step("train.schedule", [&] {
     make_schedule(e.train.schedule, {e.train.learning_rate, e.train.steps, e.train.tokens_per_step()});
   });
+  if (built.model && e.evaluation.carry_state) {
+    step("eval.carry_state", [&] { refuse_growing_state(*built.model, "eval.carry_state"); });
+  }
   if (built.model) {
     step("train.parameter_groups", [&] { trained_parameters(*built.model, e.train.parameter_policy()); });
     step("train.objective", [&] {

@@ -51,6 +51,7 @@ class LanguageModelling final : public Objective {
     if (batches == 0) {
       throw ConfigError("there is no held-out text to evaluate on; set a held-out part in the section 'data'");
     }
+    if (request.carry_state) refuse_growing_state(model_, "eval.carry_state");
     EvaluationSums sums(request.by_position);
     State carried;
     for (std::int64_t i = 0; i < batches; ++i) {
@@ -118,11 +119,21 @@ void describe(Fields<LanguageModellingParams>& f) {
         "data");
 }
 
+void refuse_growing_state(const Module& model, const std::string& option) {
+  for (const StatePiece& piece : model.state_pieces()) {
+    if (!piece.grows()) continue;
+    throw ConfigError(fmt::format(
+        "{} does not go with this model: its state '{}' grows with every token, without an end; set carry_state: false",
+        option, piece.name));
+  }
+}
+
 std::unique_ptr<Objective> make_language_modelling(const LanguageModellingParams& params, const ObjectiveSite& site) {
   check_invariant(site.model != nullptr && site.data != nullptr, "an objective needs a model and data");
   auto* const model = dynamic_cast<LanguageModel*>(site.model);
   if (model == nullptr) throw ConfigError("the objective 'language_modelling' needs a language model");
   if (params.carry_state) {
+    refuse_growing_state(*model, "the objective's carry_state");
     check_state(*model);
     if (!ShapeOnly::active() && !site.data->training_batch(1, site.batch, site.context).carries_state) {
       throw ConfigError(

@@ -22,6 +22,10 @@ inline constexpr const char* no_state_between_examples =
     "carry_state reads the held-out rows as one sequence, but every row of this data is an example of its own; set "
     "eval.carry_state: false";
 
+/// Throws ConfigError, naming `option`, when a piece of the model's state grows with the sequence, as the cache of
+/// attention does: carried from batch to batch it would never stop.
+void refuse_growing_state(const Module& model, const std::string& option);
+
 /// Throws ConfigError when the model is no language model or cannot carry a state that is asked for.
 std::unique_ptr<Objective> make_language_modelling(const LanguageModellingParams& params, const ObjectiveSite& site);
 

@@ -265,6 +265,7 @@ TEST_P(EveryKind, Float32AgreesWithFloat64) {
 
 TEST_P(EveryKind, ParametersRoundTripByName) {
   const auto mixer = build(DType::f32);
+  if (mixer->parameters().empty()) return;  // Nothing to save.
   const auto copy = test::build_mixer(GetParam(), DType::f32, 8, "other");
   const Var x(normal_tensor({2, 5, 8}, "x", 1, DType::f32));
   EXPECT_FALSE(test::equal_bytes(mixer->forward(x, {}).value(), copy->forward(x, {}).value()));
@@ -324,6 +325,7 @@ TEST_P(EveryKind, ShapeOnlyGivesTheShapes) {
 
 TEST_P(EveryKind, WrongWidthIsAShapeErrorWithThePath) {
   const auto mixer = build(DType::f32);
+  if (mixer->parameters().empty()) return;  // Any width fits.
   try {
     mixer->forward(Var(Tensor::zeros({2, 3, 7})), {});
     ADD_FAILURE() << "no error";

@@ -14,6 +14,7 @@ namespace {
 using test::GeneratedText;
 using test::small_model;
 using test::small_model_params;
+using testing::AllOf;
 using testing::HasSubstr;
 
 Tensors gradients_of(Objective& objective, std::int64_t index) {
@@ -132,6 +133,15 @@ TEST(LanguageModellingTest, ImpossibleCombinationsAreRefused) {
   const auto unallocated = make_language_model(with_head, test::small_vocabulary);
   EXPECT_THROW(make_language_modelling({.carry_state = true}, {unallocated.get(), &text, 2, 8}), ConfigError);
   EXPECT_FALSE(unallocated->parameters()[0]->var.defined());
+  LanguageModelParams attending = small_model_params();
+  attending.time_mix = make_choice("time_mix", "attention");
+  const auto growing = small_model(attending);
+  const ObjectiveSite site = {growing.get(), &text, 2, 8};
+  EXPECT_THAT(message_of<ConfigError>([&] { make_language_modelling({.carry_state = true}, site); }),
+              AllOf(HasSubstr("blocks.0.att.key"), HasSubstr("grows")));
+  const auto attentive = make_language_modelling({}, site);
+  EXPECT_GT(attentive->evaluate({}).loss, 0);
+  EXPECT_THAT(message_of<ConfigError>([&] { attentive->evaluate({.carry_state = true}); }), HasSubstr("grows"));
   const auto objective = make_language_modelling({}, {model.get(), &without_held_out, 2, 8});
   EXPECT_FALSE(objective->can_evaluate());
   EXPECT_THAT(message_of<ConfigError>([&] { objective->evaluate({}); }), HasSubstr("held-out"));
