@@ -17,6 +17,13 @@ bool runs_as(const std::string& name, const std::string& kind) {
 
 }  // namespace
 
+CaseKind case_kind(std::string name, std::string summary, Tolerances tolerances, std::function<void(CaseRun&)> run) {
+  const bool differentiable = tolerances.gradient > 0;
+  return {std::move(name),       std::move(summary),
+          std::move(tolerances), "5 to 10 times the rounding of float32 in this computation",
+          std::move(run),        differentiable};
+}
+
 CaseRegistry& CaseRegistry::instance() {
   static CaseRegistry registry;
   return registry;

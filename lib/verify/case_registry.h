@@ -20,6 +20,9 @@ struct CaseKind {
   bool differentiable = true;  ///< whether gradients can be expected of it
 };
 
+/// A kind whose tolerances are a few times the rounding of float32. It is differentiable when gradients have one.
+CaseKind case_kind(std::string name, std::string summary, Tolerances tolerances, std::function<void(CaseRun&)> run);
+
 /// system -> its kinds. Filled before main, read only afterwards.
 class CaseRegistry {
  public:

@@ -47,6 +47,32 @@ Node language_model_parameters(const ReferenceCase& reference, Node time_mix, No
   return model;
 }
 
+Node hidden_width_parameters(const ReferenceCase& reference, std::int64_t standard) {
+  const std::int64_t smallest = standard > 0 ? 1 : 0;
+  return map_of({{"hidden_width", Node(reference.config.integer_or("dim_ffn", standard, smallest, most_channels))}});
+}
+
+Var reshaped_input(CaseRun& run, const std::string& name, const Shape& stored, const Shape& used) {
+  const Tensor value = run.real_input(name, run.reference().input(name).shape().rank());
+  if (value.shape() != stored) {
+    throw DataError(fmt::format("tensor 'in.{}' has shape {}, expected {}", name, value.shape().text(), stored.text()));
+  }
+  Var leaf = Var::leaf(value.reshaped(used));
+  run.set_input(name, {stored, {{leaf, 0, 0, value.elements()}}});
+  return leaf;
+}
+
+std::function<void(CaseRun&)> block_runner(std::string slot, std::string kind,
+                                           std::function<Node(const ReferenceCase&)> parameters) {
+  return [slot = std::move(slot), kind = std::move(kind), parameters = std::move(parameters)](CaseRun& run) {
+    run_block(run, slot, kind, parameters(run.reference()));
+  };
+}
+
+void run_matrix_state_model(CaseRun& run, const ModelTranslation& translation) {
+  run_model_layer_states(run, translation, {{"att_x", "att.x"}, {"wkv", "att.wkv"}, {"ffn_x", "ffn.x"}});
+}
+
 std::function<void(CaseRun&)> with_translation(void (*runner)(CaseRun&, const ModelTranslation&),
                                                ModelTranslation translation) {
   return [runner, translation = std::move(translation)](CaseRun& run) { runner(run, translation); };
@@ -63,15 +89,8 @@ void run_matrix_state_wkv(CaseRun& run) {
   run.config().agree("n_head", heads, "'in.r'");
   run.config().agree("head_size", size, "'in.r'");
   // The operator has heads and their channels in one dimension; both are the same numbers in the same order.
-  const auto leaf = [&](const std::string& name, const Shape& shape, const Shape& used) {
-    const Tensor stored = run.real_input(name, run.reference().input(name).shape().rank());
-    if (stored.shape() != shape) {
-      throw DataError(
-          fmt::format("tensor 'in.{}' has shape {}, expected {}", name, stored.shape().text(), shape.text()));
-    }
-    Var value = Var::leaf(stored.reshaped(used));
-    run.set_input(name, {shape, {{value, 0, 0, stored.elements()}}});
-    return value;
+  const auto leaf = [&](const std::string& name, const Shape& stored, const Shape& used) {
+    return reshaped_input(run, name, stored, used);
   };
   const Shape sequence = {batch, time, heads * size}, head = {heads, size}, state = {batch, heads, size, size};
   Wkv6Inputs inputs;

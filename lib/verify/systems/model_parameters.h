@@ -24,6 +24,19 @@ const Tensor* find_tensor(const ReferenceCase& reference, const std::string& suf
 /// the given mixers. `plain_channel_mix` is what pre_ffn puts into the first layer.
 Node language_model_parameters(const ReferenceCase& reference, Node time_mix, Node channel_mix, Node plain_channel_mix);
 
+/// The parameters of a channel mix: dim_ffn of the config, or else `standard` (0: what the block itself takes).
+Node hidden_width_parameters(const ReferenceCase& reference, std::int64_t standard = 0);
+
+/// in.<name> as a leaf, whose shape in the file is `stored`, used as `used`: the same numbers in the same order. Throws
+/// DataError when the file's tensor has another shape.
+Var reshaped_input(CaseRun& run, const std::string& name, const Shape& stored, const Shape& used);
+
+/// A case of one block whose parameters follow from the case.
+std::function<void(CaseRun&)> block_runner(std::string slot, std::string kind,
+                                           std::function<Node(const ReferenceCase&)> parameters);
+/// A model in chunks, whose layers carry the last tokens and a matrix-valued state: att_x, wkv and ffn_x.
+void run_matrix_state_model(CaseRun& run, const ModelTranslation& translation);
+
 /// A runner with the translation of its system.
 std::function<void(CaseRun&)> with_translation(void (*runner)(CaseRun&, const ModelTranslation&),
                                                ModelTranslation translation);

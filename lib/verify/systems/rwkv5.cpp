@@ -30,46 +30,34 @@ Node time_mix_parameters(const ReferenceCase& reference) {
                  {"gate", Node(reference.mentions("time_mix_g") ? "silu" : "none")}});
 }
 
-Node channel_mix_parameters(const ReferenceCase& reference) {
-  return map_of({{"hidden_width", Node(reference.config.integer_or("dim_ffn", 0, 0, most_channels))}});
-}
-
 Node model_parameters(const ReferenceCase& reference) {
-  const Node channel_mix = with_kind("rwkv5", channel_mix_parameters(reference));
+  const Node channel_mix = with_kind("rwkv5", hidden_width_parameters(reference));
   return language_model_parameters(reference, with_kind("rwkv5", time_mix_parameters(reference)), channel_mix,
                                    channel_mix);
 }
 
 const ModelTranslation translation = {model_parameters, {}};
 
-void run_time_mix(CaseRun& run) { run_block(run, "time_mix", "rwkv5", time_mix_parameters(run.reference())); }
-void run_channel_mix(CaseRun& run) { run_block(run, "channel_mix", "rwkv5", channel_mix_parameters(run.reference())); }
-void run_state(CaseRun& run) {
-  run_model_layer_states(run, translation, {{"att_x", "att.x"}, {"wkv", "att.wkv"}, {"ffn_x", "ffn.x"}});
-}
-
 std::vector<CaseKind> kinds() {
-  const std::string margin = "about 8 times the rounding of float32 in this computation";
-  const auto kind = [&](const char* name, const char* summary, Tolerances tolerances,
-                        std::function<void(CaseRun&)> run) {
-    const bool differentiable = tolerances.gradient > 0;
-    return CaseKind{name, summary, std::move(tolerances), margin, std::move(run), differentiable};
-  };
+  const auto time_mix = block_runner("time_mix", "rwkv5", time_mix_parameters);
   std::vector<CaseKind> all = {
-      kind("wkv5", "the WKV operator: r, k, v, w, u [, s0] -> y, s", {2e-6, 3e-6, {}}, run_matrix_state_wkv),
-      kind("wkv5_long", "the same over several chunks, with heads of 64", {6e-6, 8e-6, {}}, run_matrix_state_wkv),
-      kind("time_mix", "a time mix of 5.2: x -> y", {5e-6, 3e-5, {}}, run_time_mix),
-      kind("time_mix_v50", "the same of 5.0", {4e-6, 6e-5, {}}, run_time_mix),
-      kind("time_mix_v51", "the same of 5.1", {4e-6, 6e-5, {}}, run_time_mix),
-      kind("channel_mix", "a channel mix: x -> y", {3e-6, 3e-6, {}}, run_channel_mix),
-      kind("model", "a model: tokens -> logits", {5e-6, 2e-5, {}}, with_translation(run_model, translation)),
-      kind("model_state", "a model in chunks, from a used state", {4e-6, 2e-5, {}}, run_state),
-      kind("init", "initial values that do not depend on chance", {1e-6, 0, {}},
-           with_translation(run_initial_values, translation)),
-      kind("train", "optimiser steps: losses, rates, gradient norms, parameters afterwards",
-           {5e-6, 0, {{"loss", 1e-6}}}, with_translation(run_train_steps, translation)),
-      kind("tiny-trained", "a trained model: tokens -> logits after the last one (absolute error)", {2e-5, 0, {}, true},
-           with_translation(run_trained_model, translation)),
+      case_kind("wkv5", "the WKV operator: r, k, v, w, u [, s0] -> y, s", {2e-6, 3e-6, {}}, run_matrix_state_wkv),
+      case_kind("wkv5_long", "the same over several chunks, with heads of 64", {6e-6, 8e-6, {}}, run_matrix_state_wkv),
+      case_kind("time_mix", "a time mix of 5.2: x -> y", {5e-6, 3e-5, {}}, time_mix),
+      case_kind("time_mix_v50", "the same of 5.0", {4e-6, 6e-5, {}}, time_mix),
+      case_kind("time_mix_v51", "the same of 5.1", {4e-6, 6e-5, {}}, time_mix),
+      case_kind("channel_mix", "a channel mix: x -> y", {3e-6, 3e-6, {}},
+                block_runner("channel_mix", "rwkv5",
+                             [](const ReferenceCase& reference) { return hidden_width_parameters(reference); })),
+      case_kind("model", "a model: tokens -> logits", {5e-6, 2e-5, {}}, with_translation(run_model, translation)),
+      case_kind("model_state", "a model in chunks, from a used state", {4e-6, 2e-5, {}},
+                with_translation(run_matrix_state_model, translation)),
+      case_kind("init", "initial values that do not depend on chance", {1e-6, 0, {}},
+                with_translation(run_initial_values, translation)),
+      case_kind("train", "optimiser steps: losses, rates, gradient norms, parameters afterwards",
+                {5e-6, 0, {{"loss", 1e-6}}}, with_translation(run_train_steps, translation)),
+      case_kind("tiny-trained", "a trained model: tokens -> logits after the last one (absolute error)",
+                {2e-5, 0, {}, true}, with_translation(run_trained_model, translation)),
   };
   all.back().tolerance_reason = "the published logits carry float32 rounding of other implementations";
   return all;

@@ -34,47 +34,35 @@ Node time_mix_parameters(const ReferenceCase& reference) {
                  {"learned_state", Node(reference.mentions("time_state"))}});
 }
 
-Node channel_mix_parameters(const ReferenceCase& reference) {
-  return map_of({{"hidden_width", Node(reference.config.integer_or("dim_ffn", 0, 0, most_channels))}});
-}
-
 Node model_parameters(const ReferenceCase& reference) {
-  const Node channel_mix = with_kind("rwkv6", channel_mix_parameters(reference));
+  const Node channel_mix = with_kind("rwkv6", hidden_width_parameters(reference));
   return language_model_parameters(reference, with_kind("rwkv6", time_mix_parameters(reference)), channel_mix,
                                    channel_mix);
 }
 
 const ModelTranslation translation = {model_parameters, {}};
 
-void run_time_mix(CaseRun& run) { run_block(run, "time_mix", "rwkv6", time_mix_parameters(run.reference())); }
-void run_channel_mix(CaseRun& run) { run_block(run, "channel_mix", "rwkv6", channel_mix_parameters(run.reference())); }
-void run_state(CaseRun& run) {
-  run_model_layer_states(run, translation, {{"att_x", "att.x"}, {"wkv", "att.wkv"}, {"ffn_x", "ffn.x"}});
-}
-
 std::vector<CaseKind> kinds() {
-  const std::string margin = "about 8 times the rounding of float32 in this computation";
-  const auto kind = [&](const char* name, const char* summary, Tolerances tolerances,
-                        std::function<void(CaseRun&)> run) {
-    const bool differentiable = tolerances.gradient > 0;
-    return CaseKind{name, summary, std::move(tolerances), margin, std::move(run), differentiable};
-  };
+  const auto time_mix = block_runner("time_mix", "rwkv6", time_mix_parameters);
   const auto model = with_translation(run_model, translation);
   return {
-      kind("wkv6", "the WKV operator: r, k, v, w, u [, s0] -> y, s", {2e-6, 2e-6, {}}, run_matrix_state_wkv),
-      kind("wkv6_long", "the same over several chunks, with heads of 64", {4e-6, 3e-6, {}}, run_matrix_state_wkv),
-      kind("wkv6_strong_decay", "the same with decays from none to all", {2e-6, 3e-6, {}}, run_matrix_state_wkv),
-      kind("time_mix", "a time mix: x -> y; by its parameters x060, x060a or x060b", {4e-6, 8e-6, {}}, run_time_mix),
-      kind("channel_mix", "a channel mix: x -> y", {3e-6, 4e-6, {}}, run_channel_mix),
-      kind("model", "a model: tokens -> logits", {6e-6, 3e-5, {}}, model),
-      kind("model_h64", "the same with heads of 64", {7e-6, 4e-5, {}}, model),
-      kind("model_state", "a model in chunks, from a used state", {5e-6, 2e-5, {}}, run_state),
-      kind("model_time_state", "a model that starts from a learned state", {5e-6, 3e-5, {}}, model),
-      kind("loss_l2wrap", "cross-entropy with L2Wrap on given logits", {1e-6, 1e-6, {}}, run_loss),
-      kind("init", "initial values that do not depend on chance", {1e-6, 0, {}},
-           with_translation(run_initial_values, translation)),
-      kind("train", "optimiser steps: losses, rates, gradient norms, parameters afterwards",
-           {5e-6, 0, {{"loss", 1e-6}}}, with_translation(run_train_steps, translation)),
+      case_kind("wkv6", "the WKV operator: r, k, v, w, u [, s0] -> y, s", {2e-6, 2e-6, {}}, run_matrix_state_wkv),
+      case_kind("wkv6_long", "the same over several chunks, with heads of 64", {4e-6, 3e-6, {}}, run_matrix_state_wkv),
+      case_kind("wkv6_strong_decay", "the same with decays from none to all", {2e-6, 3e-6, {}}, run_matrix_state_wkv),
+      case_kind("time_mix", "a time mix: x -> y; by its parameters x060, x060a or x060b", {4e-6, 8e-6, {}}, time_mix),
+      case_kind("channel_mix", "a channel mix: x -> y", {3e-6, 4e-6, {}},
+                block_runner("channel_mix", "rwkv6",
+                             [](const ReferenceCase& reference) { return hidden_width_parameters(reference); })),
+      case_kind("model", "a model: tokens -> logits", {6e-6, 3e-5, {}}, model),
+      case_kind("model_h64", "the same with heads of 64", {7e-6, 4e-5, {}}, model),
+      case_kind("model_state", "a model in chunks, from a used state", {5e-6, 2e-5, {}},
+                with_translation(run_matrix_state_model, translation)),
+      case_kind("model_time_state", "a model that starts from a learned state", {5e-6, 3e-5, {}}, model),
+      case_kind("loss_l2wrap", "cross-entropy with L2Wrap on given logits", {1e-6, 1e-6, {}}, run_loss),
+      case_kind("init", "initial values that do not depend on chance", {1e-6, 0, {}},
+                with_translation(run_initial_values, translation)),
+      case_kind("train", "optimiser steps: losses, rates, gradient norms, parameters afterwards",
+                {5e-6, 0, {{"loss", 1e-6}}}, with_translation(run_train_steps, translation)),
   };
 }
 

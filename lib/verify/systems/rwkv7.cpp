@@ -37,13 +37,9 @@ Node time_mix_parameters(const ReferenceCase& reference) {
                  {"group_norm_epsilon", Node(reference.config.number_or("ln_x_eps", 64e-5))}});
 }
 
-Node channel_mix_parameters(const ReferenceCase& reference, std::int64_t width) {
-  return map_of({{"hidden_width", Node(reference.config.integer_or("dim_ffn", 4 * width, 1, most_channels))}});
-}
-
 Node model_parameters(const ReferenceCase& reference) {
   const std::int64_t width = reference.config.integer("n_embd", 1, 65536);
-  const Node channel_mix = with_kind("rwkv7", channel_mix_parameters(reference, width));
+  const Node channel_mix = with_kind("rwkv7", hidden_width_parameters(reference, 4 * width));
   return language_model_parameters(reference, with_kind("rwkv7", time_mix_parameters(reference)), channel_mix,
                                    channel_mix);
 }
@@ -123,15 +119,13 @@ void run_time_mix(CaseRun& run) {
   run.output("v_first", shared.first_value);
 }
 
-void run_channel_mix(CaseRun& run) {
-  MixerSite site;
-  run_block(run, "channel_mix", "rwkv7",
-            channel_mix_parameters(run.reference(), run.reference().input("x").shape()[-1]), site, {});
+Node channel_mix_parameters(const ReferenceCase& reference) {
+  return hidden_width_parameters(reference, 4 * reference.input("x").shape()[-1]);
 }
 
 void run_state(CaseRun& run) {
   check_state_layout(run);
-  run_model_layer_states(run, translation, {{"att_x", "att.x"}, {"wkv", "att.wkv"}, {"ffn_x", "ffn.x"}});
+  run_matrix_state_model(run, translation);
 }
 
 // in.logits, in.targets -> out.loss, the cross-entropy times config.loss_scale. The current trainer scales L2Wrap by
@@ -152,27 +146,22 @@ void run_scaled_loss(CaseRun& run) {
 }
 
 std::vector<CaseKind> kinds() {
-  const std::string margin = "about 8 times the rounding of float32 in this computation";
-  const auto kind = [&](const char* name, const char* summary, Tolerances tolerances,
-                        std::function<void(CaseRun&)> run) {
-    const bool differentiable = tolerances.gradient > 0;
-    return CaseKind{name, summary, std::move(tolerances), margin, std::move(run), differentiable};
-  };
   const auto model = with_translation(run_model, translation);
   return {
-      kind("wkv7", "the delta rule: r, w, k, v, a, b [, s0] -> y, s", {1e-6, 2e-6, {}}, run_wkv),
-      kind("wkv7_long", "the same over a long sequence", {2e-6, 3e-6, {}}, run_wkv),
-      kind("time_mix", "a time mix: x, v_first -> y; in the first layer x -> y, v_first", {3e-6, 8e-6, {}},
-           run_time_mix),
-      kind("channel_mix", "a channel mix: x -> y", {2e-6, 3e-6, {}}, run_channel_mix),
-      kind("model", "a model: tokens -> logits", {7e-6, 5e-5, {}}, model),
-      kind("model_state", "a model in chunks, from a used state", {5e-6, 4e-5, {}}, run_state),
-      kind("loss_l2wrap_scaled", "cross-entropy with L2Wrap on given logits, scaled", {1e-6, 1e-6, {}},
-           run_scaled_loss),
-      kind("init", "initial values that do not depend on chance", {1e-6, 0, {}},
-           with_translation(run_initial_values, translation)),
-      kind("train", "optimiser steps: losses, rates, gradient norms, parameters afterwards (absolute errors)",
-           {1e-5, 0, {{"loss", 3e-6}, {"lr", 1e-9}}, true}, with_translation(run_train_steps, translation)),
+      case_kind("wkv7", "the delta rule: r, w, k, v, a, b [, s0] -> y, s", {1e-6, 2e-6, {}}, run_wkv),
+      case_kind("wkv7_long", "the same over a long sequence", {2e-6, 3e-6, {}}, run_wkv),
+      case_kind("time_mix", "a time mix: x, v_first -> y; in the first layer x -> y, v_first", {3e-6, 8e-6, {}},
+                run_time_mix),
+      case_kind("channel_mix", "a channel mix: x -> y", {2e-6, 3e-6, {}},
+                block_runner("channel_mix", "rwkv7", channel_mix_parameters)),
+      case_kind("model", "a model: tokens -> logits", {7e-6, 5e-5, {}}, model),
+      case_kind("model_state", "a model in chunks, from a used state", {5e-6, 4e-5, {}}, run_state),
+      case_kind("loss_l2wrap_scaled", "cross-entropy with L2Wrap on given logits, scaled", {1e-6, 1e-6, {}},
+                run_scaled_loss),
+      case_kind("init", "initial values that do not depend on chance", {1e-6, 0, {}},
+                with_translation(run_initial_values, translation)),
+      case_kind("train", "optimiser steps: losses, rates, gradient norms, parameters afterwards (absolute errors)",
+                {1e-5, 0, {{"loss", 3e-6}, {"lr", 1e-9}}, true}, with_translation(run_train_steps, translation)),
   };
 }
 
