@@ -1,9 +1,12 @@
 #include "bench/train_bench.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -15,19 +18,37 @@
 namespace rwkvlab {
 namespace {
 
-constexpr double l2wrap = 1e-4;
+// What the models of the named workloads are made of; head sizes are 64 by default.
+struct NamedModel {
+  const char *name, *time_mix, *channel_mix;
+  Node time_mix_parameters = Node(Node::Map{});
+};
 
-TrainWorkload rwkv4_workload(std::string name, int layers, std::int64_t width, std::int64_t vocabulary, int batch,
-                             int context) {
+Node heads_of_64() {
+  Node parameters(Node::Map{});
+  parameters.insert("head_size", Node(std::int64_t{64}));
+  return parameters;
+}
+
+const std::vector<NamedModel>& named_models() {
+  static const std::vector<NamedModel> models = {{"rwkv4", "rwkv4", "rwkv4"},
+                                                 {"rwkv5", "rwkv5", "rwkv5"},
+                                                 {"rwkv6", "rwkv6", "rwkv6"},
+                                                 {"rwkv7", "rwkv7", "rwkv7"},
+                                                 {"transformer", "attention", "gelu_mlp", heads_of_64()}};
+  return models;
+}
+
+TrainWorkload sized_workload(const std::string& name, const NamedModel& model, bool is_small) {
   TrainWorkload workload;
-  workload.name = std::move(name);
-  workload.model.layers = layers;
-  workload.model.width = width;
-  workload.model.vocabulary_size = vocabulary;
-  workload.model.time_mix = make_choice("time_mix", "rwkv4");
-  workload.model.channel_mix = make_choice("channel_mix", "rwkv4");
-  workload.batch = batch;
-  workload.context = context;
+  workload.name = name;
+  workload.model.layers = is_small ? 6 : 12;
+  workload.model.width = is_small ? 256 : 768;
+  workload.model.vocabulary_size = is_small ? 256 : 50277;
+  workload.model.time_mix = make_choice("time_mix", model.time_mix, model.time_mix_parameters);
+  workload.model.channel_mix = make_choice("channel_mix", model.channel_mix);
+  workload.batch = is_small ? 8 : 4;
+  workload.context = is_small ? 256 : 512;
   return workload;
 }
 
@@ -41,21 +62,28 @@ Tensor random_tokens(const TrainWorkload& workload, std::string_view name) {
   return Tensor::from<std::int64_t>({workload.batch, workload.context}, tokens);
 }
 
-// A model in training on one batch of random tokens.
+// A model in training.
 class Training {
  public:
-  explicit Training(const TrainWorkload& workload)
-      : model_(make_language_model(workload.model)),
-        tokens_(random_tokens(workload, "tokens")),
-        targets_(random_tokens(workload, "targets")) {
+  explicit Training(const TrainWorkload& workload) : workload_(workload), model_(make_language_model(workload.model)) {
+    if (workload.data == nullptr) {
+      random_.tokens = random_tokens(workload, "tokens");
+      random_.targets = random_tokens(workload, "targets");
+    }
     model_->allocate(1);
     parameters_ = trained_parameters(*model_, {});
     optimizer_ = make_adamw({}, parameters_);
   }
 
+  Batch next_batch() {
+    return workload_.data == nullptr ? random_
+                                     : workload_.data->training_batch(steps_++, workload_.batch, workload_.context);
+  }
+
   void forward() {
     const Tape tape;
-    model_->loss(tokens_, targets_, l2wrap, {});
+    const Batch batch = next_batch();
+    model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {});
   }
 
   void forward_backward() {
@@ -72,29 +100,27 @@ class Training {
     clear_gradients(parameters_);
   }
 
- private:
-  void differentiate() {
-    Tape tape;
-    tape.backward(model_->loss(tokens_, targets_, l2wrap, {}).loss);
+  // Every product of a step.
+  std::vector<kernels::MatmulCall> products() {
+    const kernels::MatmulRecorder recorder;
+    forward_backward();
+    return recorder.calls();
   }
 
+ private:
+  void differentiate() {
+    const Batch batch = next_batch();
+    Tape tape;
+    tape.backward(model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {}).loss);
+  }
+
+  TrainWorkload workload_;
   std::unique_ptr<LanguageModel> model_;
-  Tensor tokens_, targets_;
+  Batch random_;
+  std::int64_t steps_ = 0;
   std::vector<TrainedParameter> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
 };
-
-// Every product of a step, found by running one without memory.
-std::vector<kernels::MatmulCall> products_of(const TrainWorkload& workload) {
-  const ShapeOnly shape_only;
-  const auto model = make_language_model(workload.model);
-  model->allocate_uninitialised();
-  const Tensor tokens = Tensor::empty({workload.batch, workload.context}, DType::i64);
-  const kernels::MatmulRecorder recorder;
-  Tape tape;
-  tape.backward(model->loss(tokens, tokens, l2wrap, {}).loss);
-  return recorder.calls();
-}
 
 // Replays products on operands of the right sizes. Products of one shape share their operands, so the caches are at
 // least as warm as in a step: the comparison favours the products.
@@ -133,38 +159,80 @@ class Products {
 
 }  // namespace
 
-std::vector<std::string> train_workload_names() { return {"small", "169m"}; }
-
-TrainWorkload train_workload(const std::string& name) {
-  if (name == "small") return rwkv4_workload(name, 6, 256, 256, 8, 256);
-  if (name == "169m") return rwkv4_workload(name, 12, 768, 50277, 4, 512);
-  throw ConfigError(fmt::format("unknown workload '{}'; there are small and 169m", name));
+std::vector<std::string> train_workload_names() {
+  std::vector<std::string> names = {"small", "169m"};
+  for (const NamedModel& model : named_models()) {
+    for (const char* const size : {"small", "169m"}) names.push_back(fmt::format("{}-{}", model.name, size));
+  }
+  return names;
 }
 
-TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOptions& options) {
+TrainWorkload train_workload(const std::string& name) {
+  const std::string full = name == "small" || name == "169m" ? "rwkv4-" + name : name;
+  for (const NamedModel& model : named_models()) {
+    for (const bool is_small : {true, false}) {
+      if (full == fmt::format("{}-{}", model.name, is_small ? "small" : "169m")) {
+        return sized_workload(name, model, is_small);
+      }
+    }
+  }
+  throw ConfigError(fmt::format("unknown workload '{}'; there are {}, or name an experiment file that ends in .yaml",
+                                name, fmt::join(train_workload_names(), ", ")));
+}
+
+TrainWorkload train_workload(const LoadedExperiment& loaded) {
+  const Experiment& e = loaded.experiment;
+  BuiltExperiment built = build_experiment(loaded);
+  const auto* const model = dynamic_cast<const LanguageModel*>(built.model.get());
+  if (model == nullptr) throw ConfigError("only language models can be measured so far");
+  TrainWorkload workload;
+  workload.name = e.name;
+  workload.model = model->params();
+  workload.model.vocabulary_size = model->vocabulary();
+  workload.batch = e.train.batch;
+  workload.context = e.train.context;
+  workload.data = std::move(built.data);
+  // L2Wrap decides whether the head sees all tokens.
+  const Node* const l2wrap = loaded.tree.find_path("train.objective.l2wrap");
+  if (l2wrap != nullptr) workload.l2wrap = l2wrap->number();
+  return workload;
+}
+
+TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOptions& options,
+                             const TrainWorkload* against) {
   TrainBenchReport report;
   report.workload = workload.name;
   report.threads = kernels::threads();
-  report.tokens = static_cast<double>(workload.batch) * workload.context;
 
   reset_peak_memory();
   Training training(workload);
   for (int i = 0; i < 3; ++i) training.step();
   report.peak_resident = peak_resident_bytes();
   report.peak_tensors = static_cast<double>(memory_use().peak);
+  report.tokens = static_cast<double>(training.next_batch().tokens.elements());
 
-  Products products(products_of(workload));
+  Products products(training.products());
   report.product_flops = products.flops();
   products.run();
-  const auto timings = measure({{"step", [&] { training.step(); }},
-                                {"products", [&] { products.run(); }},
-                                {"forward", [&] { training.forward(); }},
-                                {"forward_backward", [&] { training.forward_backward(); }}},
-                               options.repetitions, options.seconds);
-  report.step = timings[0].median;
-  report.products = timings[1].median;
-  report.forward = timings[2].median;
-  report.forward_backward = timings[3].median;
+  std::vector<Candidate> candidates = {{"step", [&] { training.step(); }},
+                                       {"products", [&] { products.run(); }},
+                                       {"forward", [&] { training.forward(); }},
+                                       {"forward_backward", [&] { training.forward_backward(); }},
+                                       {"data", [&] { training.next_batch(); }}};
+  std::optional<Training> other;
+  if (against != nullptr) {
+    report.against = against->name;
+    other.emplace(*against);
+    other->step();
+    candidates.push_back({"against", [&] { other->step(); }});
+  }
+  const auto timings = measure(candidates, options.repetitions, options.seconds);
+  report.step = timings[0].minimum;
+  report.products = timings[1].minimum;
+  report.forward = timings[2].minimum;
+  report.forward_backward = timings[3].minimum;
+  report.data = timings[4].minimum;
+  if (against != nullptr) report.against_step = timings[5].minimum;
   return report;
 }
 
@@ -175,28 +243,39 @@ std::string text(const TrainBenchReport& r) {
   const double rate = r.product_flops / r.products * 1e-9;
   return fmt::format("workload {}, {} thread{}, float32\n", r.workload, r.threads, r.threads == 1 ? "" : "s") +
          line("training step", r.step, fmt::format("{:.0f} tokens/s", r.tokens / r.step)) +
-         line("  forward", r.forward, "") + line("  backward", r.forward_backward - r.forward, "") +
-         line("  clipping and AdamW", r.step - r.forward_backward, "") +
+         line("  making the batch", r.data, fmt::format("{:.1f} % of the step", 100 * r.data / r.step)) +
+         line("  forward", r.forward - r.data, "") + line("  backward", r.forward_backward - r.forward, "") +
+         line("  clipping and AdamW", std::max(0.0, r.step - r.forward_backward), "") +
          line("its matrix products alone", r.products,
               fmt::format("{:.1f} GFLOP, {:.0f} GFLOP/s", r.product_flops * 1e-9, rate)) +
          fmt::format("  step / matrix products      {:>10.2f}\n", r.ratio()) +
+         (r.against.empty() ? ""
+                            : line(("step of " + r.against).c_str(), r.against_step,
+                                   fmt::format("{:.2f} times as long is the step above", r.against_ratio()))) +
          fmt::format("  peak resident memory        {:>10.0f} MB   {:.0f} MB of it in tensors\n",
                      r.peak_resident * 1e-6, r.peak_tensors * 1e-6);
 }
 
 nlohmann::json json(const TrainBenchReport& r) {
-  return {{"workload", r.workload},
-          {"threads", r.threads},
-          {"precision", "float32"},
-          {"step_seconds", r.step},
-          {"forward_seconds", r.forward},
-          {"forward_backward_seconds", r.forward_backward},
-          {"product_seconds", r.products},
-          {"product_flops", r.product_flops},
-          {"step_to_products", r.ratio()},
-          {"tokens_per_second", r.tokens / r.step},
-          {"peak_resident_bytes", r.peak_resident},
-          {"peak_tensor_bytes", r.peak_tensors}};
+  nlohmann::json result = {{"workload", r.workload},
+                           {"threads", r.threads},
+                           {"precision", "float32"},
+                           {"step_seconds", r.step},
+                           {"data_seconds", r.data},
+                           {"forward_seconds", r.forward},
+                           {"forward_backward_seconds", r.forward_backward},
+                           {"product_seconds", r.products},
+                           {"product_flops", r.product_flops},
+                           {"step_to_products", r.ratio()},
+                           {"tokens_per_second", r.tokens / r.step},
+                           {"peak_resident_bytes", r.peak_resident},
+                           {"peak_tensor_bytes", r.peak_tensors}};
+  if (!r.against.empty()) {
+    result["against"] = r.against;
+    result["against_step_seconds"] = r.against_step;
+    result["step_to_against"] = r.against_ratio();
+  }
+  return result;
 }
 
 }  // namespace rwkvlab

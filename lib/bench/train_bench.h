@@ -1,11 +1,14 @@
 // A training step against its own matrix products.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
+#include "data/data_set.h"
 #include "models/language_model.h"
+#include "run/experiment.h"
 
 namespace rwkvlab {
 
@@ -15,19 +18,24 @@ struct TrainWorkload {
   LanguageModelParams model;
   int batch = 8;
   int context = 256;
+  double l2wrap = 1e-4;
+  std::shared_ptr<const DataSet> data;  ///< where batches come from; null: one batch of random tokens
 };
 
-/// "small": RWKV-4, 6 layers, width 256, context 256, batch 8, 256 symbols. "169m": 12 layers, width 768, context 512,
-/// batch 4, 50277 symbols. Throws ConfigError for another name.
+/// "<model>-small": 6 layers, width 256, context 256, batch 8, 256 symbols. "<model>-169m": 12 layers, width 768,
+/// context 512, batch 4, 50277 symbols. The models are rwkv4, rwkv5, rwkv6, rwkv7 and transformer, heads have 64
+/// channels; "small" and "169m" are RWKV-4. Throws ConfigError for another name.
 TrainWorkload train_workload(const std::string& name);
 std::vector<std::string> train_workload_names();
+/// What an experiment file trains, without its accumulation. Throws ConfigError or DataError.
+TrainWorkload train_workload(const LoadedExperiment& loaded);
 
 struct TrainBenchOptions {
   int repetitions = 5;   ///< of each measurement
   double seconds = 1.0;  ///< that one repetition lasts at least
 };
 
-/// Times in seconds per step, medians over the repetitions; memory in bytes.
+/// Times in seconds per step, each the least of the repetitions, which other programs disturb least; memory in bytes.
 struct TrainBenchReport {
   std::string workload;
   int threads = 0;
@@ -36,15 +44,22 @@ struct TrainBenchReport {
   double forward = 0;   ///< forward pass and loss, recorded
   double forward_backward = 0;
   double product_flops = 0;  ///< of one step
+  double data = 0;           ///< of the step: making the batch
   double tokens = 0;         ///< of one step
   double peak_resident = 0;  ///< of the process, after training steps and before the products' own operands exist
   double peak_tensors = 0;   ///< of that, held by tensors
 
+  std::string against;      ///< another workload that was measured in turns with this one; empty: none
+  double against_step = 0;  ///< its step
+
   double ratio() const { return step / products; }
+  double against_ratio() const { return step / against_step; }
 };
 
-/// Measures step and products in turns within one run, with the threads that kernels are set to.
-TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOptions& options);
+/// Measures step and products, and the step of `against` if there is one, in turns within one run, with the threads
+/// that kernels are set to.
+TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOptions& options,
+                             const TrainWorkload* against = nullptr);
 
 std::string text(const TrainBenchReport& report);
 nlohmann::json json(const TrainBenchReport& report);

@@ -55,12 +55,6 @@ std::string check_overrides(const LanguageModelParams& p) {
   return "";
 }
 
-std::string check_positions(const LanguageModelParams& p) {
-  return p.positions == "learned" && p.position_limit == 0
-             ? "learned positions need to know how many there are: set position_limit to the longest sequence"
-             : "";
-}
-
 Initialiser embedding_initialiser(const LanguageModelParams& p) {
   if (p.embedding_init == "normal") return initialise::normal(p.embedding_scale);
   if (p.embedding_init == "orthogonal") return initialise::orthogonal(p.embedding_scale);
@@ -163,9 +157,8 @@ void describe(Fields<LanguageModelParams>& f) {
         at_least(0));
   f.add("embedding_norm", &P::embedding_norm, "layer norm of the embeddings before the first layer (ln0)");
   f.add("positions", &P::positions, "positions that are added to the embeddings",
-        one_of({{"none", "none; the time mixes may have their own"}, {"learned", "a table (pos_emb)"}}));
-  f.add("position_limit", &P::position_limit, "learned positions: the longest sequence", between(0, 1 << 24))
-      .unit("tokens");
+        one_of({{"none", "none; the time mixes may have their own"}, {"learned", "a learned vector per position"}}));
+  f.add("max_length", &P::max_length, "learned positions: the longest sequence", between(1, 1 << 20)).unit("tokens");
   f.add("tied_head", &P::tied_head, "the head is the embedding's table: logits = LN(x) embᵀ");
   f.add("initial_values", &P::initial_values, "initial weights",
         one_of({{"blocks", "each block's own, and the official ones of embedding and head"},
@@ -182,7 +175,6 @@ void describe(Fields<LanguageModelParams>& f) {
   f.section("tiny_attention", &P::tiny_attention, describe_tiny_attention, "the small attention of RWKV-4a");
   f.check(check_tiny_attention, "tiny_attention");
   f.check(check_overrides, "layer_overrides");
-  f.check(check_positions, "position_limit");
 }
 
 LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t vocabulary)
@@ -193,13 +185,12 @@ LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t voc
   if (vocabulary > vocabulary_) {
     throw ConfigError(fmt::format("model.vocabulary_size is {}, but the data has {} tokens", vocabulary_, vocabulary));
   }
-  for (const auto check : {check_tiny_attention, check_overrides, check_positions}) {
+  for (const auto check : {check_tiny_attention, check_overrides}) {
     if (const std::string problem = check(params); !problem.empty()) throw ConfigError(problem);
   }
   embedding_ = &child<Embedding>("emb", vocabulary_, params.width, embedding_initialiser(params));
   if (params.positions == "learned") {
-    positions_ =
-        &child<PositionEmbedding>("pos_emb", params.position_limit, params.width, embedding_initialiser(params));
+    positions_ = &child<PositionEmbedding>("positions", params.max_length, params.width, embedding_initialiser(params));
   }
   dropout_ = &child<Dropout>("drop0", params.embedding_dropout.value_or(params.dropout));
   for (int index = 0; index < params.layers; ++index) {

@@ -45,7 +45,7 @@ struct LanguageModelParams {
   double embedding_scale = 1e-4;
   bool embedding_norm = true;
   std::string positions = "none";
-  std::int64_t position_limit = 0;
+  std::int64_t max_length = 1024;
   bool tied_head = false;
   std::string initial_values = "blocks";
   double dropout = 0;

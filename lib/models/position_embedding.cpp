@@ -5,11 +5,14 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/embedding.h"
 #include "base/error.h"
+#include "nn/layers.h"
 
 namespace rwkvlab {
 
 PositionEmbedding::PositionEmbedding(std::int64_t limit, std::int64_t channels, Initialiser initial)
-    : limit_(limit), channels_(channels), weight_(parameter("weight", {limit, channels}, std::move(initial))) {
+    : limit_(limit),
+      channels_(channels),
+      weight_(parameter("weight", {limit, channels}, std::move(initial), matrix_rules())) {
   state("position", {1});
 }
 
@@ -24,7 +27,7 @@ Tensor PositionEmbedding::positions(const Var& before, std::int64_t batch, std::
     if (start + time > limit_) {
       throw ConfigError(
           fmt::format("a sequence of {} tokens is longer than the model's {} learned positions; set "
-                      "model.position_limit: {} before training, or shorten the sequences",
+                      "model.max_length: {} before training, or shorten the sequences",
                       start + time, limit_, start + time));
     }
     for (std::int64_t t = 0; t < time && !ShapeOnly::active(); ++t) {

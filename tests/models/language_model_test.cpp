@@ -61,7 +61,7 @@ TEST(LanguageModel, GradientsWithEveryOption) {
            ", time_mix: {kind: rwkv4, small_attention: 2}",
            ", layer_overrides: [{layers: [1], channel_mix: {kind: mish_glu, hidden_width: 5}}]",
            ", embedding_norm: false",
-           ", tied_head: true, positions: learned, position_limit: 5, embedding_dropout: 0.2",
+           ", tied_head: true, positions: learned, max_length: 5, embedding_dropout: 0.2",
            ", pattern: [{time_mix: {kind: rwkv6, mix_rank: 2, decay_rank: 2}}, {channel_mix: {kind: identity}}]",
            ", dropout: 0.3",
            ", time_mix: {kind: rwkv7, head_size: 3, decay_rank: 2, rate_rank: 2, value_rank: 2, gate_rank: 2}, "
