@@ -68,9 +68,26 @@ std::string palette() {
   return stops;
 }
 
+// Room for a legend beside several panels; a letter takes about 0.17 cm.
+double legend_width_cm(const Figure& figure) {
+  if (figure.legend != Legend::right) return 0;
+  std::size_t longest = figure.legend_title.size();
+  for (const Panel& panel : figure.panels) {
+    for (const Curve& curve : panel.curves) longest = std::max(longest, curve.label.size());
+  }
+  return 1.3 + 0.17 * static_cast<double>(longest);
+}
+
+double top_margin_cm(const Figure& figure) { return figure.title.empty() ? 0.8 : 1.6; }
+
 std::string legend_command(const Figure& figure, bool is_first_panel) {
   if (figure.legend == Legend::none || figure.legend == Legend::color_bar || !is_first_panel) return "unset key\n";
   const std::string title = figure.legend_title.empty() ? "" : " title " + gnuplot_quote(figure.legend_title);
+  if (figure.legend == Legend::right && figure.panels.size() > 1) {
+    return fmt::format("set key at screen {:.4f},{:.4f} left top Left reverse samplen 1.6{}\n",
+                       1 - (legend_width_cm(figure) - 0.2) / figure.width_cm,
+                       1 - top_margin_cm(figure) / figure.height_cm, title);
+  }
   if (figure.legend == Legend::right)
     return fmt::format("set key outside right center Left reverse samplen 1.6{}\n", title);
   return fmt::format("set key inside {} Left reverse samplen 2.2{}\n", figure.legend_corner, title);
@@ -82,6 +99,16 @@ std::string axis_commands(char name, const Axis& axis) {
   // 10^3 reads better than 1000 on an axis of many decades.
   text += axis.is_logarithmic ? fmt::format("set format {} '10^{{%T}}'\n", name)
                               : fmt::format("set format {} '%h'\n", name);
+  if (axis.tics.empty()) {
+    text += fmt::format("set {}tics autofreq\n", name);
+  } else {
+    // Only at these places: a logarithmic axis would add small tics between them.
+    text += fmt::format("set {}tics (", name);
+    for (std::size_t i = 0; i < axis.tics.size(); ++i) {
+      text += fmt::format("{}{} {:.9g}", i == 0 ? "" : ", ", gnuplot_quote(axis.tics[i].second), axis.tics[i].first);
+    }
+    text += fmt::format(") noenhanced\nunset m{}tics\n", name);
+  }
   if (axis.range) {
     text += fmt::format("set {}range [{:.9g}:{:.9g}]\n", name, axis.range->first, axis.range->second);
   } else {
@@ -152,11 +179,11 @@ std::vector<std::string> caption_lines(const Figure& figure) {
 std::string layout_commands(const Figure& figure, int rows, int columns, std::size_t lines) {
   if (figure.panels.size() == 1)
     return lines == 0 ? "" : fmt::format("set bmargin {:.1f}\n", 3.4 + 0.95 * static_cast<double>(lines));
-  const double bottom = 1.3 + kCaptionLineCm * static_cast<double>(lines), top = figure.title.empty() ? 0.8 : 1.6;
+  const double bottom = 1.3 + kCaptionLineCm * static_cast<double>(lines), top = top_margin_cm(figure);
   return fmt::format(
       "set multiplot layout {},{} margins screen {:.4f},{:.4f},{:.4f},{:.4f} spacing screen {:.4f},{:.4f}", rows,
-      columns, 1.7 / figure.width_cm, 1 - 0.5 / figure.width_cm, bottom / figure.height_cm, 1 - top / figure.height_cm,
-      1.2 / figure.width_cm, 1.4 / figure.height_cm);
+      columns, 1.7 / figure.width_cm, 1 - (0.5 + legend_width_cm(figure)) / figure.width_cm, bottom / figure.height_cm,
+      1 - top / figure.height_cm, 1.2 / figure.width_cm, 1.4 / figure.height_cm);
 }
 
 std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : "NaN"; }

@@ -26,7 +26,8 @@ struct Curve {
 struct Axis {
   std::string title;  ///< With its unit: "training step", "loss (nats per token)". May use gnuplot's ^{} and _{}.
   bool is_logarithmic = false;
-  std::optional<std::pair<double, double>> range;  ///< Chosen by gnuplot when absent.
+  std::optional<std::pair<double, double>> range;         ///< Chosen by gnuplot when absent.
+  std::vector<std::pair<double, std::string>> tics = {};  ///< Where and what, taken literally; empty: by gnuplot.
 };
 
 /// One set of axes.
@@ -45,7 +46,7 @@ enum class Coloring {
 enum class Legend {
   none,
   inside,     ///< In the corner `legend_corner`.
-  right,      ///< Beside the axes.
+  right,      ///< Beside the axes, or beside all panels.
   color_bar,  ///< A bar of all colours with the title `legend_title`; for ordered colours.
 };
 

@@ -30,6 +30,7 @@ void add_run_command(Program& program);
 void add_check_command(Program& program);
 void add_describe_command(Program& program);
 void add_plot_command(Program& program);
+void add_table_command(Program& program);
 void add_verify_command(Program& program);
 void add_blocks_command(Program& program);
 void add_schema_command(Program& program);

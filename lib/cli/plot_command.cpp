@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <memory>
 
+#include "analysis/accuracy_plot.h"
+#include "analysis/curves_plot.h"
 #include "analysis/decay_plot.h"
 #include "analysis/loss_plot.h"
 #include "cli/commands.h"
@@ -74,6 +76,46 @@ void add_loss(Program& program, CLI::App& plot) {
   });
 }
 
+CLI::Option* add_names(CLI::App& command, const char* name, std::vector<std::string>& list, const char* doc) {
+  return command.add_option(name, list, doc)->delimiter(',')->allow_extra_args(false)->type_name("NAME,...");
+}
+
+// What figures over sweeps have in common.
+template <class Options>
+void add_sweep_options(CLI::App& command, Options& options) {
+  command.add_option("SOURCE", options.sources, "a sweep folder, or run folders and run files")->required();
+  add_output(command, options.output, options.title);
+  add_names(command, "--metric", options.metrics,
+            "metrics of the run file, such as eval/accuracy; a row of panels each");
+  add_names(command, "--group", options.group, "axes that tell the lines apart; default: all that are left");
+  command.add_option("--panels", options.panels, "axis with one panel for each of its values")->type_name("AXIS");
+  command.add_flag("--log-x", options.logarithmic_x, "logarithmic horizontal axis");
+}
+
+void add_curves(Program& program, CLI::App& plot) {
+  auto options = std::make_shared<CurvesPlotOptions>();
+  CLI::App* const command =
+      plot.add_subcommand("curves", "learning curves of a sweep's variants: mean and deviation over seeds");
+  add_sweep_options(*command, *options);
+  command->add_option("--x", options->x, "step (default) or tokens")->type_name("WHAT");
+  command->add_option("--smooth", options->smoothing, "smooth every run over so many steps")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("STEPS");
+  command->callback([&program, options] { program.action = [options] { return report(plot_curves(*options)); }; });
+}
+
+void add_accuracy(Program& program, CLI::App& plot) {
+  auto options = std::make_shared<AccuracyPlotOptions>();
+  CLI::App* const command =
+      plot.add_subcommand("accuracy", "results of a sweep along one of its axes: mean and deviation over seeds");
+  add_sweep_options(*command, *options);
+  command->add_option("--x", options->x, "axis of the sweep, such as model.width")->required()->type_name("AXIS");
+  command->add_option("--value", options->value, "which record of a run counts")
+      ->check(CLI::IsMember({"last", "best", "first"}))
+      ->type_name("RECORD");
+  command->callback([&program, options] { program.action = [options] { return report(plot_accuracy(*options)); }; });
+}
+
 }  // namespace
 
 void add_plot_command(Program& program) {
@@ -81,6 +123,8 @@ void add_plot_command(Program& program) {
   plot->require_subcommand(1);
   add_decay(program, *plot);
   add_loss(program, *plot);
+  add_curves(program, *plot);
+  add_accuracy(program, *plot);
 }
 
 }  // namespace rwkvlab::cli

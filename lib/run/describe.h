@@ -69,6 +69,8 @@ nlohmann::ordered_json describe_json(const ModelDescription& description);
 
 /// "169,342,464".
 std::string grouped(std::int64_t value);
+/// "1.23 MFLOP".
+std::string flops_text(double flops);
 /// "1.23 GiB".
 std::string bytes_text(std::int64_t bytes);
 

@@ -14,16 +14,6 @@ struct Row {
   std::string tree, shape, parameters, flops;
 };
 
-std::string flops_text(double flops) {
-  static constexpr std::array<const char*, 5> units = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"};
-  std::size_t unit = 0;
-  while (flops >= 1000 && unit + 1 < units.size()) {
-    flops /= 1000;
-    ++unit;
-  }
-  return fmt::format("{:.4g} {}", flops, units[unit]);
-}
-
 bool alike(const ModuleDescription& a, const ModuleDescription& b) {
   return a.summary == b.summary && a.own_parameters == b.own_parameters && a.parameters == b.parameters &&
          a.flops_per_token == b.flops_per_token && a.children.size() == b.children.size() &&
@@ -144,6 +134,16 @@ std::string bytes_text(std::int64_t bytes) {
     ++unit;
   }
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.4g} {}", value, units[unit]);
+}
+
+std::string flops_text(double flops) {
+  static constexpr std::array<const char*, 5> units = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"};
+  std::size_t unit = 0;
+  while (flops >= 1000 && unit + 1 < units.size()) {
+    flops /= 1000;
+    ++unit;
+  }
+  return fmt::format("{:.4g} {}", flops, units[unit]);
 }
 
 std::string describe_text(const ModelDescription& d) {

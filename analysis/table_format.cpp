@@ -1,0 +1,277 @@
+#include "analysis/table_format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/nearest.h"
+#include "config/diagnostics.h"
+#include "data/utf8.h"
+#include "run/describe.h"
+
+namespace rwkvlab {
+namespace {
+
+struct Range {
+  char32_t first, last;
+};
+constexpr std::array<Range, 6> combining{
+    {{0x300, 0x36f}, {0x483, 0x489}, {0x1ab0, 0x1aff}, {0x200b, 0x200f}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}}};
+// Unicode's East Asian width W and F, by blocks.
+constexpr std::array<Range, 9> wide{{{0x1100, 0x115f},
+                                     {0x2e80, 0x303e},
+                                     {0x3041, 0xa4cf},
+                                     {0xac00, 0xd7a3},
+                                     {0xf900, 0xfaff},
+                                     {0xfe30, 0xfe6f},
+                                     {0xff00, 0xff60},
+                                     {0x1f300, 0x1faff},
+                                     {0x20000, 0x3fffd}}};
+
+template <std::size_t n>
+bool is_in(const std::array<Range, n>& ranges, char32_t c) {
+  return std::any_of(ranges.begin(), ranges.end(),
+                     [c](const Range& range) { return c >= range.first && c <= range.last; });
+}
+
+std::string column_label(const Table& table, std::size_t column) {
+  std::string text;
+  for (std::size_t i = 0; i < table.column_axes.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + labelled(table.column_axes[i], table.columns[column][i]);
+  }
+  return text;
+}
+
+std::string show_title(const Table& table, const std::string& word) {
+  if (word == "flops") return "FLOPs/token";
+  if (word == "best_of" && table.results.best_of)
+    return fmt::format("best {}", fmt::join(table.results.best_of->over, ", "));
+  return word;
+}
+
+std::string show_text(const TableCell& cell, const std::string& word) {
+  if (!cell.exists) return "";
+  const GroupStatistics& s = cell.statistics;
+  if (word == "runs") {
+    return fmt::format("{}/{}{}", s.count(), s.expected, s.failed > 0 ? fmt::format(", {} failed", s.failed) : "");
+  }
+  std::string text = word == "steps" ? cell.steps : word == "best_of" ? cell.chosen : "";
+  if (cell.seconds && word == "seconds") text = fmt::format("{:.4g}", *cell.seconds);
+  if (cell.size && word == "parameters") text = grouped(cell.size->parameters);
+  if (cell.size && word == "state") text = grouped(cell.size->state);
+  if (cell.size && word == "flops") text = flops_text(cell.size->flops_per_token);
+  return text.empty() ? "—" : text;
+}
+
+// What a shown column says of each row, when it is the same in all columns.
+bool is_the_same_across(const Table& table, const std::string& word) {
+  for (std::size_t row = 0; row < table.rows.size(); ++row) {
+    std::string text;
+    for (std::size_t column = 0; column < table.columns.size(); ++column) {
+      const std::string here = show_text(table.cell(row, column, 0), word);
+      if (!here.empty() && !text.empty() && here != text) return false;
+      if (!here.empty()) text = here;
+    }
+  }
+  return true;
+}
+
+std::string joined_title(const std::string& column, const std::string& rest) {
+  return column.empty() || rest.empty() ? column + rest : column + ", " + rest;
+}
+
+void add_show_columns(const Table& table, TableGrid& grid) {
+  for (const std::string& word : table.show) {
+    const bool once = is_the_same_across(table, word);
+    for (std::size_t column = 0; column < (once ? 1 : table.columns.size()); ++column) {
+      grid.header.push_back(joined_title(once ? "" : column_label(table, column), show_title(table, word)));
+      for (std::size_t row = 0; row < table.rows.size(); ++row) {
+        std::string text = show_text(table.cell(row, column, 0), word);
+        for (std::size_t other = 0; once && text.empty() && other < table.columns.size(); ++other) {
+          text = show_text(table.cell(row, other, 0), word);
+        }
+        grid.rows[row].push_back({text, false});
+      }
+    }
+  }
+}
+
+std::vector<std::string> escaped(const std::vector<TableGrid::Cell>& cells, std::string (*escape)(const std::string&),
+                                 const char* before_best, const char* after_best) {
+  std::vector<std::string> texts;
+  for (const TableGrid::Cell& cell : cells) {
+    const std::string text = escape(cell.text);
+    texts.push_back(cell.is_best ? before_best + text + after_best : text);
+  }
+  return texts;
+}
+
+std::string markdown_escape(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    if (std::string_view("|*\\<").find(c) != std::string_view::npos) result += '\\';
+    result += c;
+  }
+  return result;
+}
+
+std::string latex_escape(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (text.compare(i, 2, "±") == 0) {
+      result += "$\\pm$";
+      ++i;
+    } else if (text.compare(i, 3, "—") == 0) {
+      result += "---";
+      i += 2;
+    } else if (std::string_view("&%$#_{}").find(c) != std::string_view::npos) {
+      result += std::string("\\") + c;
+    } else if (c == '\\') {
+      result += "\\textbackslash{}";
+    } else if (c == '~' || c == '^') {
+      result += fmt::format("\\{}{{}}", c);
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
+
+std::string text_form(const Table& table) {
+  const TableGrid grid = table_grid(table);
+  const std::size_t columns = grid.header.size();
+  std::vector<std::vector<std::string>> lines = {grid.header};
+  for (const auto& row : grid.rows)
+    lines.push_back(escaped(
+        row, [](const std::string& text) { return text; }, "", "*"));
+  std::vector<std::size_t> widths(columns);
+  for (std::size_t c = 0; c < columns; ++c) {
+    const bool has_mark =
+        std::any_of(grid.rows.begin(), grid.rows.end(), [c](const auto& row) { return row[c].is_best; });
+    for (std::size_t r = 0; r < lines.size(); ++r) {
+      // A blank where others have a mark keeps the figures below each other.
+      if (has_mark && (r == 0 || !grid.rows[r - 1][c].is_best)) lines[r][c] += " ";
+      widths[c] = std::max(widths[c], display_width(lines[r][c]));
+    }
+  }
+  std::size_t total = 2 * (columns - 1);
+  for (const std::size_t width : widths) total += width;
+  std::string rule;
+  for (std::size_t i = 0; i < total; ++i) rule += "─";
+  std::string text = table.title.empty() ? "" : table.title + "\n\n";
+  for (std::size_t r = 0; r < lines.size(); ++r) {
+    std::string line;
+    for (std::size_t c = 0; c < columns; ++c) {
+      const std::string padding(widths[c] - display_width(lines[r][c]), ' ');
+      line += (c == 0 ? "" : "  ") + (c < grid.label_columns ? lines[r][c] + padding : padding + lines[r][c]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n" + (r == 0 ? rule + "\n" : "");
+  }
+  text += rule + "\n";
+  for (const std::string& note : table.notes) text += note + "\n";
+  return text;
+}
+
+std::string markdown_form(const Table& table) {
+  const TableGrid grid = table_grid(table);
+  std::string text = table.title.empty() ? "" : "**" + markdown_escape(table.title) + "**\n\n", alignment;
+  for (std::size_t c = 0; c < grid.header.size(); ++c) {
+    text += "| " + markdown_escape(grid.header[c]) + " ";
+    alignment += c < grid.label_columns ? "| :-- " : "| --: ";
+  }
+  text += "|\n" + alignment + "|\n";
+  for (const auto& row : grid.rows) {
+    for (const std::string& cell : escaped(row, markdown_escape, "**", "**")) text += "| " + cell + " ";
+    text += "|\n";
+  }
+  for (const std::string& note : table.notes) text += "\n" + markdown_escape(note) + "\n";
+  return text;
+}
+
+std::string latex_form(const Table& table) {
+  const TableGrid grid = table_grid(table);
+  std::string text = "% \\usepackage{booktabs}\n";
+  if (!table.title.empty()) text += "% " + table.title + "\n";
+  text += fmt::format("\\begin{{tabular}}{{{}{}}}\n\\toprule\n", std::string(grid.label_columns, 'l'),
+                      std::string(grid.header.size() - grid.label_columns, 'r'));
+  for (std::size_t c = 0; c < grid.header.size(); ++c) text += (c == 0 ? "" : " & ") + latex_escape(grid.header[c]);
+  text += " \\\\\n\\midrule\n";
+  for (const auto& row : grid.rows) {
+    text += fmt::format("{} \\\\\n", fmt::join(escaped(row, latex_escape, "\\textbf{", "}"), " & "));
+  }
+  text += "\\bottomrule\n";
+  for (const std::string& note : table.notes) {
+    text += fmt::format("\\multicolumn{{{}}}{{l}}{{\\footnotesize {}}} \\\\\n", grid.header.size(), latex_escape(note));
+  }
+  return text + "\\end{tabular}\n";
+}
+
+}  // namespace
+
+TableFormat table_format(const std::string& word) {
+  static const std::vector<std::string> words = {"text", "markdown", "latex", "csv", "json"};
+  const auto at = std::find(words.begin(), words.end(), word);
+  if (at == words.end()) {
+    throw ConfigError(
+        fmt::format("--format {}{}; expected one of {}", quote(word), did_you_mean(word, words), join_names(words)));
+  }
+  return static_cast<TableFormat>(at - words.begin());
+}
+
+std::size_t display_width(std::string_view text) {
+  std::size_t width = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const char32_t c = next_code_point(text, at);
+    if (c == invalid_code_point) ++at;
+    width += is_in(combining, c) ? 0 : is_in(wide, c) ? 2 : 1;
+  }
+  return width;
+}
+
+TableGrid table_grid(const Table& table) {
+  TableGrid grid;
+  grid.header = table.row_axes.empty() ? std::vector<std::string>{""} : table.row_axes;
+  grid.label_columns = grid.header.size();
+  for (std::size_t column = 0; column < table.columns.size(); ++column) {
+    for (const std::string& metric : table.metrics) {
+      // One metric alone is named below the table.
+      const bool is_named = table.metrics.size() > 1 || table.column_axes.empty();
+      grid.header.push_back(joined_title(column_label(table, column), is_named ? metric : ""));
+    }
+  }
+  for (std::size_t row = 0; row < table.rows.size(); ++row) {
+    std::vector<TableGrid::Cell>& cells = grid.rows.emplace_back();
+    for (const std::string& label : table.rows[row]) cells.push_back({label, false});
+    if (table.row_axes.empty()) cells.push_back({table.results.name, false});
+    for (std::size_t column = 0; column < table.columns.size(); ++column) {
+      for (std::size_t metric = 0; metric < table.metrics.size(); ++metric) {
+        const TableCell& cell = table.cell(row, column, metric);
+        cells.push_back({cell_text(table, cell, metric), cell.is_best});
+      }
+    }
+  }
+  add_show_columns(table, grid);
+  return grid;
+}
+
+std::string format_table(const Table& table, TableFormat format) {
+  switch (format) {
+    case TableFormat::text:
+      return text_form(table);
+    case TableFormat::markdown:
+      return markdown_form(table);
+    case TableFormat::latex:
+      return latex_form(table);
+    case TableFormat::csv:
+      return table_csv(table);
+    case TableFormat::json:
+      return table_json(table);
+  }
+  throw BugError("unknown format of a table");
+}
+
+}  // namespace rwkvlab
