@@ -1,0 +1,70 @@
+// What `bench train` measures. No time is asserted.
+#include "bench/train_bench.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "tests/temporary_folder.h"
+
+namespace rwkvlab {
+namespace {
+
+using testing::HasSubstr;
+
+const char* const recall =
+    "name: recall\n"
+    "model: {kind: language_model, layers: 1, width: 8}\n"
+    "data: {kind: associative_recall, vocabulary_size: 64, train: [{length: 32, pairs: 4, examples: 8}]}\n"
+    "train: {batch: 4, context: 32, objective: {kind: language_modelling, l2wrap: 0}}\n";
+
+TEST(TrainWorkload, NamedOnesHaveTheirSizes) {
+  const std::vector<std::string> names = train_workload_names();
+  EXPECT_EQ(names.size(), 12U);
+  for (const std::string& name : names) {
+    SCOPED_TRACE(name);
+    const TrainWorkload workload = train_workload(name);
+    const bool is_small = name.ends_with("small");
+    EXPECT_EQ(workload.name, name);
+    EXPECT_EQ(workload.model.layers, is_small ? 6 : 12);
+    EXPECT_EQ(workload.model.width, is_small ? 256 : 768);
+    EXPECT_EQ(workload.model.vocabulary_size, is_small ? 256 : 50277);
+    EXPECT_EQ(workload.batch * workload.context, 2048);
+    EXPECT_NO_THROW(make_language_model(workload.model));
+  }
+  EXPECT_THAT(message_of<ConfigError>([] { train_workload("large"); }), HasSubstr("rwkv7-169m"));
+}
+
+TEST(TrainWorkload, OfAnExperimentFile) {
+  const TemporaryFolder folder;
+  const TrainWorkload workload = train_workload(load_experiment(folder.make("recall.yaml", recall)));
+  EXPECT_EQ(workload.name, "recall");
+  EXPECT_EQ(workload.batch, 4);
+  EXPECT_EQ(workload.context, 32);
+  EXPECT_EQ(workload.model.vocabulary_size, 64);
+  EXPECT_EQ(workload.l2wrap, 0);
+  ASSERT_NE(workload.data, nullptr);
+}
+
+TEST(BenchTrain, CountsTheProductsThatRunAndComparesSteps) {
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder.make("recall.yaml", recall);
+  const TrainBenchOptions quick = {1, 1e-4};
+  const TrainWorkload few = train_workload(load_experiment(file)),
+                      all = train_workload(load_experiment(file, {"train.objective.l2wrap=1e-4"}));
+  const TrainBenchReport report = bench_train(few, quick, &all);
+  // The head's three products, of 128 tokens or, without L2Wrap, of the 16 that are asked for.
+  EXPECT_EQ(bench_train(all, quick).product_flops - report.product_flops, 3 * 2.0 * (128 - 16) * 8 * 64);
+  EXPECT_EQ(report.tokens, 128);
+  for (const double seconds : {report.step, report.products, report.forward, report.data, report.against_step}) {
+    EXPECT_GT(seconds, 0);
+  }
+  EXPECT_THAT(text(report), HasSubstr("step of recall"));
+  EXPECT_EQ(json(report).at("step_to_against"), report.against_ratio());
+  EXPECT_EQ(json(bench_train(few, quick)).count("against"), 0U);
+}
+
+}  // namespace
+}  // namespace rwkvlab
