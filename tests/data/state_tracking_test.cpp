@@ -74,6 +74,26 @@ TEST(StateTracking, WordProblemsOfPermutationGroups) {
   }
 }
 
+TEST(StateTracking, SwapsReachEveryPermutation) {
+  const std::string yaml = "{problem: s5, elements: swaps, train: [{length: 20}]}";
+  const std::vector<std::string> words = words_of(yaml);
+  EXPECT_EQ(words.size(), 120u);
+  std::set<std::int64_t> moves, states;
+  for (const Example& e : examples_of("state_tracking", yaml, 2000)) {
+    std::string points = words[0];
+    for (std::size_t t = 0; t < e.tokens.size(); ++t) {
+      const std::string& move = words[static_cast<std::size_t>(e.tokens[t])];
+      for (char& place : points) place = move[static_cast<std::size_t>(place - '0')];
+      ASSERT_EQ(points, words[static_cast<std::size_t>(e.targets[t])]);
+      moves.insert(e.tokens[t]);
+      states.insert(e.targets[t]);
+    }
+  }
+  EXPECT_EQ(moves.size(), 10u);
+  EXPECT_EQ(states.size(), 120u);
+  EXPECT_THAT(refused_task("state_tracking", "{problem: a5, elements: swaps}"), HasSubstr("s3, s4 or s5"));
+}
+
 // The value of an expression by splitting it at + and -, then at *.
 std::int64_t value_of(const std::vector<std::int64_t>& tokens, std::size_t end, std::int64_t modulus) {
   std::int64_t total = 0, sign = 1;

@@ -23,6 +23,7 @@ struct Set : TaskSet {
 struct Params : TaskParams<Set> {
   std::string problem = "s5";
   int modulus = 5;
+  std::string elements = "all";
   std::string score = "every";
 };
 
@@ -32,6 +33,7 @@ bool is_arithmetic(const Params& p) { return p.problem == "modular_arithmetic"; 
 struct Group {
   std::vector<std::string> words;
   std::vector<std::int64_t> product;  // [a, b]
+  std::vector<std::int64_t> moves;    // The elements that sequences are made of.
   std::int64_t size() const { return static_cast<std::int64_t>(words.size()); }
 };
 
@@ -72,11 +74,35 @@ Group permutation_group(std::size_t points, bool even_only) {
   return group;
 }
 
-Group group_of(const Params& p) {
+bool is_swap(const std::string& permutation) {
+  int moved = 0;
+  for (std::size_t i = 0; i < permutation.size(); ++i) moved += permutation[i] != static_cast<char>('0' + i) ? 1 : 0;
+  return moved == 2;
+}
+
+Group whole_group_of(const Params& p) {
   if (p.problem == "parity") return cyclic_group(2);
   if (p.problem == "modular_sum") return cyclic_group(p.modulus);
   const auto points = static_cast<std::size_t>(p.problem[1] - '0');
   return permutation_group(points, p.problem[0] == 'a');
+}
+
+Group group_of(const Params& p) {
+  Group group = whole_group_of(p);
+  for (std::int64_t element = 0; element < group.size(); ++element) {
+    if (p.elements == "all" || is_swap(group.words[static_cast<std::size_t>(element)])) group.moves.push_back(element);
+  }
+  return group;
+}
+
+std::string check_elements(const Params& p) {
+  const bool has_swaps = p.problem[0] == 's';
+  return p.elements == "swaps" && !has_swaps
+             ? fmt::format(
+                   "'elements: swaps' needs the problem s3, s4 or s5, in which every permutation is a product "
+                   "of swaps; the problem is {}",
+                   p.problem)
+             : "";
 }
 
 // Which places of a sequence carry a target, and how long it is.
@@ -104,10 +130,11 @@ class GroupGenerator final : public TaskGenerator {
 
   void generate(Draws& draws, std::span<std::int64_t> tokens, std::span<std::int64_t> targets) const override {
     const std::int64_t size = group_->size(), length = scoring_.draw_length(draws, 1);
+    const auto moves = static_cast<std::int64_t>(group_->moves.size());
     std::int64_t state = 0;  // The identity is the first element of every group here.
     for (std::int64_t t = 0; t < length; ++t) {
       const auto at = static_cast<std::size_t>(t);
-      tokens[at] = draws.below(size);
+      tokens[at] = group_->moves[static_cast<std::size_t>(draws.below(moves))];
       state = group_->product[static_cast<std::size_t>(state * size + tokens[at])];
       if (scoring_.counts(t, length)) targets[at] = state;
     }
@@ -191,9 +218,13 @@ void describe(Fields<Params>& f) {
                 {"a4", "the 12 even permutations of 4 points"},
                 {"a5", "the 60 even permutations of 5 points; not solvable"}}));
   f.add("modulus", &Params::modulus, "of modular_sum and modular_arithmetic", between(2, 1024));
+  f.add("elements", &Params::elements, "which elements of a group the sequences are made of",
+        one_of({{"all", "every one, alike"},
+                {"swaps", "those that exchange two points; all permutations are products of them"}}));
   f.add("score", &Params::score, "which tokens have a target",
         one_of({{"every", "every token; in modular_arithmetic every number"}, {"last", "the last token alone"}}));
   describe_sets(f, describe_set, problem);
+  f.check(check_elements, "elements");
 }
 
 std::unique_ptr<DataSet> make(const Params& p, const DataSite& site) {
