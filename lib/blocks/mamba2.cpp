@@ -103,7 +103,7 @@ class Mamba2 final : public Mixer {
       std::vector<std::int64_t> sizes = {channels_ + 2 * shared_, heads_};
       if (p_.gate) sizes.insert(sizes.begin(), channels_);
       const std::vector<Var> parts = split_channels(input_->forward(u, context), sizes);
-      const Var mixed = parts[parts.size() - 2];
+      const Var& mixed = parts[parts.size() - 2];
       const std::vector<Var> xbc = split_channels(
           activation(Activation::silu, convolution_ != nullptr ? convolution_->forward(mixed, context) : mixed),
           {channels_, shared_, shared_});

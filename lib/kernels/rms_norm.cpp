@@ -17,12 +17,11 @@ RWKVLAB_INLINE Real normalise_group(const Real* x, const Real* weight, Real epsi
                                     Real* y) {
   const Real squares = lane_sum<Real, lanes>(0, width, [=](Index c) RWKVLAB_INLINE_LAMBDA { return x[c] * x[c]; });
   const Real rstd = 1 / std::sqrt(squares / static_cast<Real>(width) + epsilon), scale = factor * rstd;
-  if (weight == nullptr) {
 #pragma omp simd
-    for (Index c = 0; c < width; ++c) y[c] = x[c] * scale;
-  } else {
+  for (Index c = 0; c < width; ++c) y[c] = x[c] * scale;
+  if (weight != nullptr) {
 #pragma omp simd
-    for (Index c = 0; c < width; ++c) y[c] = x[c] * scale * weight[c];
+    for (Index c = 0; c < width; ++c) y[c] *= weight[c];
   }
   return rstd;
 }
