@@ -66,6 +66,36 @@ TEST(EvaluationSumsTest, AccuracyIsTheMeanOfTheRowsShares) {
   EXPECT_NEAR(evaluation.loss_by_position[2], wrong, 1e-15);
 }
 
+// Few targets count here, so only their logits are computed; the sums must be those of all logits.
+TEST(EvaluationSumsTest, LogitsOfTheTargetsAloneGiveTheSame) {
+  const auto data = task("associative_recall",
+                         "{vocabulary_size: 20, eval: [{length: 16, pairs: 2, examples: 5}], train: [{length: 16, "
+                         "pairs: 2, examples: 5}]}");
+  LanguageModelParams params = test::small_model_params();
+  params.vocabulary_size = 20;
+  const auto model = test::small_model(params, DType::f64);
+  const auto objective = make_language_modelling({.l2wrap = 0}, {model.get(), data.get(), 3, 16});
+  const Evaluation found = objective->evaluate({.by_position = true});
+  EvaluationSums sums(true);
+  for (std::int64_t i = 0; i < 2; ++i) {
+    const Batch batch = data->held_out_batch(i, 3, 16);
+    EXPECT_LT(model->target_logits(batch.tokens, batch.targets, {}).logits.shape().rows(), batch.targets.elements());
+    const Var logits = model->logits(batch.tokens, {});
+    sums.add(cross_entropy(logits, batch.targets), logits.value(), batch);
+  }
+  const Evaluation expected = sums.result();
+  EXPECT_EQ(found.tokens, 10);
+  EXPECT_NEAR(found.loss, expected.loss, 1e-13);  // float64 rounding of sums over 10 tokens
+  EXPECT_EQ(found.accuracy, expected.accuracy);
+  ASSERT_EQ(found.loss_by_position.size(), expected.loss_by_position.size());
+  for (std::size_t t = 0; t < found.loss_by_position.size(); ++t) {
+    EXPECT_EQ(std::isnan(found.loss_by_position[t]), std::isnan(expected.loss_by_position[t])) << t;
+    if (!std::isnan(found.loss_by_position[t])) {
+      EXPECT_NEAR(found.loss_by_position[t], expected.loss_by_position[t], 1e-13) << t;
+    }
+  }
+}
+
 TEST(EvaluationSumsTest, APositionThatNeverCountsIsNoZero) {
   EvaluationSums sums(true);
   Batch batch;
@@ -141,9 +171,12 @@ TEST(TaskTrainingTest, EndsWhenTheAccuracyIsReachedAndStaysEnded) {
   EXPECT_EQ(again.trainer.position().step, ended_at);
 }
 
-TEST(TaskTrainingTest, TokensOfAStepAreTheCountedOnes) {
-  TaskTraining training(until(1));
-  EXPECT_EQ(training.objective->forward(0, {}).tokens, 8);
+TEST(TaskTrainingTest, TokensOfAStepAreAllThatItReads) {
+  TaskTraining training(until(0));
+  test::Witness witness;
+  training.trainer.run(witness, witness.stop);
+  ASSERT_FALSE(witness.reports.empty());
+  EXPECT_EQ(witness.reports.front().tokens, 16) << "8 rows of 2 tokens, one of which has a target";
 }
 
 TEST(TaskTrainingTest, NoStatePassesBetweenExamples) {

@@ -267,7 +267,7 @@ class BadGradientObjective final : public Objective {
   };
   Module& model() override { return model_; }
   StepResult forward(std::int64_t, const ForwardContext&) override {
-    return {run_op_one<InfiniteGradient>({model_.parameters()[0]->var}), 1};
+    return {run_op_one<InfiniteGradient>({model_.parameters()[0]->var})};
   }
   const State& carried_state() const override { return state_; }
   void set_carried_state(State) override {}
