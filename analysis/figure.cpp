@@ -68,14 +68,14 @@ std::string palette() {
   return stops;
 }
 
-// Room for a legend beside several panels; a letter takes about 0.17 cm.
+// Room for a legend beside several panels; a letter takes about 0.18 cm.
 double legend_width_cm(const Figure& figure) {
   if (figure.legend != Legend::right) return 0;
   std::size_t longest = figure.legend_title.size();
   for (const Panel& panel : figure.panels) {
     for (const Curve& curve : panel.curves) longest = std::max(longest, curve.label.size());
   }
-  return 1.3 + 0.17 * static_cast<double>(longest);
+  return 1.6 + 0.18 * static_cast<double>(longest);
 }
 
 double top_margin_cm(const Figure& figure) { return figure.title.empty() ? 0.8 : 1.6; }
@@ -89,7 +89,7 @@ std::string legend_command(const Figure& figure, bool is_first_panel) {
                        1 - top_margin_cm(figure) / figure.height_cm, title);
   }
   if (figure.legend == Legend::right)
-    return fmt::format("set key outside right center Left reverse samplen 1.6{}\n", title);
+    return fmt::format("set key outside right center Left reverse samplen 1.6 width 1{}\n", title);
   return fmt::format("set key inside {} Left reverse samplen 2.2{}\n", figure.legend_corner, title);
 }
 
@@ -100,7 +100,8 @@ std::string axis_commands(char name, const Axis& axis) {
   text += axis.is_logarithmic ? fmt::format("set format {} '10^{{%T}}'\n", name)
                               : fmt::format("set format {} '%h'\n", name);
   if (axis.tics.empty()) {
-    text += fmt::format("set {}tics autofreq\n", name);
+    text += axis.step > 0 ? fmt::format("set {}tics {:.9g}\n", name, axis.step)
+                          : fmt::format("set {}tics autofreq\n", name);
   } else {
     // Only at these places: a logarithmic axis would add small tics between them.
     text += fmt::format("set {}tics (", name);

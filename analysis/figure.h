@@ -28,6 +28,7 @@ struct Axis {
   bool is_logarithmic = false;
   std::optional<std::pair<double, double>> range;         ///< Chosen by gnuplot when absent.
   std::vector<std::pair<double, std::string>> tics = {};  ///< Where and what, taken literally; empty: by gnuplot.
+  double step = 0;  ///< Between tics; 0: chosen by gnuplot, which does not know how much room there is.
 };
 
 /// One set of axes.

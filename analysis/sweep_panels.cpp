@@ -4,12 +4,47 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 #include <map>
 
 namespace rwkvlab {
 namespace {
 
 constexpr std::size_t most_labels_inside = 4;
+
+// 1, 2 or 5 times a power of ten, for about four tics.
+double nice_step(double width) {
+  const double power = std::pow(10, std::floor(std::log10(width / 4)));
+  const double digit = width / 4 / power;
+  return power * (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10);
+}
+
+std::pair<double, double> extent(const std::vector<double>& values, std::pair<double, double> before) {
+  for (const double value : values) {
+    if (std::isfinite(value)) before = {std::min(before.first, value), std::max(before.second, value)};
+  }
+  return before;
+}
+
+// Panels side by side are there to be compared, and have little room for numbers.
+void share_axes(Figure& figure, std::size_t first, std::size_t count) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  std::pair x{infinity, -infinity}, y{infinity, -infinity};
+  for (std::size_t i = first; i < first + count; ++i) {
+    for (const Curve& curve : figure.panels[i].curves) {
+      x = extent(curve.x, x);
+      y = extent(curve.top, extent(curve.y, y));
+    }
+  }
+  const double room = 0.04 * (y.second - y.first);
+  for (std::size_t i = first; i < first + count; ++i) {
+    Panel& panel = figure.panels[i];
+    if (!panel.y.range && room > 0) panel.y.range = std::pair{y.first - room, y.second + room};
+    if (panel.x.tics.empty() && !panel.x.is_logarithmic && x.second > x.first)
+      panel.x.step = nice_step(x.second - x.first);
+  }
+}
 
 }  // namespace
 
@@ -71,6 +106,7 @@ std::string SweepPanels::panel_title(std::size_t panel) const { return labelled(
 void lay_out_panels(Figure& figure, const SweepPanels& panels, std::size_t metrics) {
   const std::size_t across = panels.panels().size();
   const bool has_labels = panels.lines().size() > 1;
+  for (std::size_t row = 0; across > 1 && row < metrics; ++row) share_axes(figure, row * across, across);
   const bool is_single = across == 1 && metrics == 1;
   figure.legend = !has_labels                                                ? Legend::none
                   : is_single && panels.lines().size() <= most_labels_inside ? Legend::inside

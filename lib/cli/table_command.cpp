@@ -27,11 +27,16 @@ CLI::Option* add_list(CLI::App& command, const char* name, std::vector<std::stri
 int table(const TableArguments& arguments, const CLI::App& command) {
   TableOptions options;
   options.sources = arguments.sources;
+  // --columns "" takes away the columns that the sweep asks for.
+  const auto names = [](std::vector<std::string> list) {
+    std::erase(list, "");
+    return list;
+  };
   const auto given = [&command](const char* name) { return command.count(name) > 0; };
-  if (given("--rows")) options.rows = arguments.rows;
-  if (given("--columns")) options.columns = arguments.columns;
-  if (given("--metric")) options.metrics = arguments.metrics;
-  if (given("--show")) options.show = arguments.show;
+  if (given("--rows")) options.rows = names(arguments.rows);
+  if (given("--columns")) options.columns = names(arguments.columns);
+  if (given("--metric")) options.metrics = names(arguments.metrics);
+  if (given("--show")) options.show = names(arguments.show);
   if (given("--value")) options.value = arguments.value;
   if (given("--title")) options.title = arguments.title;
   if (given("--digits")) options.digits = arguments.digits;
