@@ -1,7 +1,9 @@
 #include "run/describe.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <numeric>
 
 #include "base/error.h"
 #include "kernels/matmul.h"
@@ -83,7 +85,16 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
     tape.backward(loss.loss);
   }
   result.parameters = result.root.parameters;
-  for (const StatePiece& piece : model.state_pieces()) result.state_elements += piece.shape.elements();
+  for (const StatePiece& piece : model.state_pieces()) {
+    if (piece.grows()) {
+      const auto& sizes = piece.shape.sizes();
+      result.state_elements_per_token +=
+          std::accumulate(sizes.begin() + 1, sizes.end(), std::int64_t{1}, std::multiplies<>());
+    } else {
+      result.state_elements += piece.shape.elements();
+    }
+  }
+  result.state_elements += options.context * result.state_elements_per_token;
   const auto element = static_cast<std::int64_t>(bytes_per_element(DType::f32));
   result.memory.parameters = element * result.parameters;
   const std::int64_t trained = options.trained_parameters < 0 ? result.parameters : options.trained_parameters;

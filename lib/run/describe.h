@@ -41,9 +41,10 @@ struct ModelDescription {
   std::int64_t parameters = 0;
   double forward_flops_per_token = 0;
   double training_flops_per_token() const { return 3 * forward_flops_per_token; }
-  std::int64_t state_elements = 0;  ///< per sequence; float32 each
-  std::int64_t batch = 0;           ///< sequences of one forward pass
-  std::int64_t context = 0;         ///< tokens per sequence
+  std::int64_t state_elements = 0;            ///< per sequence, of `context` tokens where the state grows; float32 each
+  std::int64_t state_elements_per_token = 0;  ///< how much it grows with every token: the cache of attention
+  std::int64_t batch = 0;                     ///< sequences of one forward pass
+  std::int64_t context = 0;                   ///< tokens per sequence
   TrainingMemory memory;
 };
 

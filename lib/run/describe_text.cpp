@@ -158,8 +158,11 @@ std::string describe_text(const ModelDescription& d) {
   text +=
       "                  matrix products alone, 2 per multiply-add, embedding look-up not counted; training = 3 x "
       "forward\n";
-  text += fmt::format("State             {} numbers per sequence ({} in float32)\n", grouped(d.state_elements),
-                      bytes_text(4 * d.state_elements));
+  text += fmt::format("State             {} numbers per sequence ({} in float32){}\n", grouped(d.state_elements),
+                      bytes_text(4 * d.state_elements),
+                      d.state_elements_per_token == 0 ? ""
+                                                      : fmt::format(" of {} tokens; {} more with each", d.context,
+                                                                    grouped(d.state_elements_per_token)));
   text += fmt::format("\nMemory of a training step, float32, batch {} x context {}\n", d.batch, d.context);
   const auto line = [&text](const char* name, std::int64_t bytes) {
     text += fmt::format("  {:<26}{:>12}\n", name, bytes_text(bytes));
@@ -179,6 +182,7 @@ nlohmann::ordered_json describe_json(const ModelDescription& d) {
   json["forward_flops_per_token"] = d.forward_flops_per_token;
   json["training_flops_per_token"] = d.training_flops_per_token();
   json["state_elements_per_sequence"] = d.state_elements;
+  json["state_elements_per_token"] = d.state_elements_per_token;
   json["batch"] = d.batch;
   json["context"] = d.context;
   json["memory_bytes"] = {{"parameters", d.memory.parameters},

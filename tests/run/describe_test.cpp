@@ -67,6 +67,20 @@ TEST_P(Rwkv7Sizes, HaveThePublishedCounts) {
   EXPECT_EQ(description.state_elements, 66 * s.layers * s.width);
 }
 
+// The cache of attention holds a key and a value per token, layer and channel; other states have one size.
+TEST(DescribeTest, AStateThatGrowsIsCountedAfterTheContext) {
+  const auto describe = [](const std::string& file) {
+    const LoadedExperiment loaded =
+        load_experiment(RWKVLAB_SOURCE_DIR "/configs/models/" + file, {"model.vocabulary_size=17"});
+    return describe_model(*build_model(loaded), {2, 24});
+  };
+  const ModelDescription transformer = describe("transformer_tiny.yaml"), recurrent = describe("lstm_tiny.yaml");
+  EXPECT_EQ(transformer.state_elements_per_token, 2 * 2 * 32);
+  EXPECT_EQ(transformer.state_elements, 24 * 2 * 2 * 32);
+  EXPECT_EQ(recurrent.state_elements_per_token, 0);
+  EXPECT_EQ(recurrent.state_elements, 2 * 2 * 32);
+}
+
 INSTANTIATE_TEST_SUITE_P(Released, Rwkv7Sizes,
                          testing::Values(Rwkv7Size{"pile_168m", 12, 768, 50304, 64, 32, 128, 167'638'272},
                                          Rwkv7Size{"pile_421m", 24, 1024, 50304, 64, 32, 160, 421'145'600},
