@@ -1,4 +1,4 @@
-// rwkvlab check: validates and prints the resolved experiment.
+// rwkvlab check: validates and prints the resolved experiment, or the variants of a sweep.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -6,12 +6,20 @@
 
 #include "cli/commands.h"
 #include "config/yaml_writer.h"
+#include "sweep/plan.h"
 
 namespace rwkvlab::cli {
 namespace {
 
 int check(const ConfigArguments& arguments) {
-  const LoadedExperiment loaded = arguments.load();
+  const ExperimentFile file = read_experiment_file(arguments.file, arguments.settings);
+  if (!file.sweep.is_null()) {
+    const SweepPlan plan = plan_sweep(file);
+    check_variants(plan);
+    fmt::print("{}", sweep_summary(plan));
+    return success;
+  }
+  const LoadedExperiment loaded = load_experiment(file);
   const bool can_run = static_cast<bool>(loaded.experiment.data);
   if (can_run) {
     build_experiment(loaded);

@@ -13,6 +13,9 @@ namespace {
 
 int describe(const ConfigArguments& arguments, bool as_json) {
   const LoadedExperiment loaded = arguments.load();
+  if (loaded.experiment.sweep)
+    fmt::print(stderr,
+               "note: this file is a sweep (see `rwkvlab check`); described is the model that it starts from\n");
   const auto model = build_model(loaded);
   const ModelDescription description = describe_model(*model, describe_options(*model, loaded.experiment.train));
   const AvailableMemory available = available_memory();

@@ -1,15 +1,17 @@
 // rwkvlab run: trains.
 #include <fmt/format.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
-#include <cstdio>
+#include <csignal>
 #include <memory>
 
 #include "analysis/decay_plot.h"
 #include "analysis/loss_plot.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/run_arguments.h"
 #include "kernels/parallel.h"
 #include "record/run_file_reader.h"
 #include "run/run_experiment.h"
@@ -17,20 +19,6 @@
 namespace rwkvlab::cli {
 namespace {
 namespace fs = std::filesystem;
-
-struct RunArguments {
-  ConfigArguments config;
-  std::string out;
-  bool resume = false;
-  bool no_figures = false;
-  int threads = 0;
-};
-
-// A reader that has gone away, or a full disk behind standard output, must not spoil a finished training.
-template <class... Values>
-void say(fmt::format_string<Values...> text, Values&&... values) {
-  std::fputs(fmt::format(text, std::forward<Values>(values)...).c_str(), stdout);
-}
 
 // Draws one figure and says where it is, or why there is none. A finished training is not spoilt by a missing gnuplot.
 template <class Draw>
@@ -73,13 +61,19 @@ void report_evaluation(const Evaluation& evaluation) {
   for (const EvaluatedSet& set : evaluation.sets) say("  {:<44} {:.4f}\n", set.name, set.accuracy);
 }
 
-int run(const RunArguments& arguments) {
+// Ends, with a checkpoint, when the process that runs the sweep dies, however it does.
+void die_with(pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGINT);
+  if (getppid() != parent) _exit(interrupted);
+}
+
+int run_single(const RunArguments& arguments) {
   const LoadedExperiment loaded = arguments.config.load();
-  if (arguments.threads > 0) kernels::set_threads(arguments.threads);
   RunOptions options;
   options.folder = arguments.out;
   options.resume = arguments.resume;
   options.stop = &catch_interrupts();
+  if (arguments.quiet) options.output = -1;
   const RunResult result = run_experiment(loaded, options);
   if (result.outcome == TrainingOutcome::interrupted) {
     say("interrupted after step {}; the same command with --resume continues\n", result.step);
@@ -96,19 +90,64 @@ int run(const RunArguments& arguments) {
   return success;
 }
 
+void refuse_sweep_options(const CLI::App& command) {
+  for (const char* const name : {"--jobs", "--only", "--launcher", "--slurm-option", "--index"}) {
+    if (command.count(name) == 0) continue;
+    throw ConfigError(fmt::format("{} is for sweeps, and this file has no 'sweep' section", name));
+  }
+}
+
+int run(const RunArguments& arguments, const CLI::App& command) {
+  if (arguments.with_parent > 0) die_with(arguments.with_parent);
+  if (arguments.quiet && std::freopen("/dev/null", "w", stdout) == nullptr) return failure;
+  if (arguments.threads > 0) kernels::set_threads(arguments.threads);
+  if (asks_for_sweep(arguments)) return run_sweep_command(arguments);
+  refuse_sweep_options(command);
+  return run_single(arguments);
+}
+
+void add_sweep_options(CLI::App& command, RunArguments& arguments) {
+  const char* const group = "Sweeps (docs/sweeps.md)";
+  command.add_option("--jobs", arguments.jobs, "runs at a time, which share the threads; default: 1")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->group(group);
+  command.add_option("--only", arguments.only, "run the variants whose label matches; * and ? stand for any letters")
+      ->type_name("PATTERN")
+      ->group(group);
+  command.add_option("--launcher", arguments.launcher, "slurm: write and submit a job array, and return")
+      ->check(CLI::IsMember({"slurm"}))
+      ->type_name("NAME")
+      ->group(group);
+  command.add_option("--slurm-option", arguments.slurm_options, "a line '#SBATCH OPTION' of the job; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("OPTION")
+      ->group(group);
+  command.add_option("--index", arguments.index, "this run of a sweep folder alone, counted from 0 (for job arrays)")
+      ->type_name("K")
+      ->group(group);
+}
+
 }  // namespace
 
 void add_run_command(Program& program) {
   auto arguments = std::make_shared<RunArguments>();
-  CLI::App* const command = program.app.add_subcommand("run", "train what an experiment file describes");
+  CLI::App* const command =
+      program.app.add_subcommand("run", "train what an experiment file describes, or run its sweep");
   arguments->config.add_to(*command);
-  command->add_option("--out", arguments->out, "folder of the run; default: runs/NAME")->type_name("DIR");
-  command->add_flag("--resume", arguments->resume, "continue the run in that folder from its newest checkpoint");
+  command->add_option("--out", arguments->out, "folder of the run or sweep; default: runs/NAME")->type_name("DIR");
+  command->add_flag("--resume", arguments->resume,
+                    "continue the run in that folder from its newest checkpoint; of a sweep, run "
+                    "what is missing");
   command->add_option("--threads", arguments->threads, "threads; default: the cores this process may use")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   command->add_flag("--no-figures", arguments->no_figures, "do not draw the figures at the end");
-  command->callback([&program, arguments] { program.action = [arguments] { return run(*arguments); }; });
+  command->add_flag("--quiet", arguments->quiet, "print errors alone");
+  command->add_option("--with-parent", arguments->with_parent, "end when that process does")->group("");
+  add_sweep_options(*command, *arguments);
+  command->callback(
+      [&program, arguments, command] { program.action = [arguments, command] { return run(*arguments, *command); }; });
 }
 
 }  // namespace rwkvlab::cli

@@ -128,28 +128,26 @@ class Composer {
   std::map<std::string, std::optional<Node>> done_;
 };
 
-/// One "path.to.key=value" on its way into the tree.
+/// A value on its way to a path of the tree.
 class Setting {
  public:
+  /// "path.to.key=value".
   Setting(const std::string& text, Diagnostics& problems) : problems_(problems) {
-    source_ = std::make_shared<const SourceText>(SourceText{"--set " + text, text});
+    const auto source = std::make_shared<const SourceText>(SourceText{"--set " + text, text});
+    place_ = {source, Origin::command_line, 1, 1, 1};
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) fail("a setting has the form path.to.key=value");
     path_ = text.substr(0, equals);
     const std::size_t before = problems_.size();
-    std::optional<Node> value = parse_yaml(text.substr(equals + 1), source_->name, Origin::command_line, problems_);
+    std::optional<Node> value = parse_yaml(text.substr(equals + 1), source->name, Origin::command_line, problems_);
     if (!value || problems_.size() != before) problems_.throw_if_any();
     value_ = std::move(*value);
-    for (std::size_t begin = 0; begin <= path_.size();) {
-      const std::size_t dot = std::min(path_.find('.', begin), path_.size());
-      parts_.push_back(path_.substr(begin, dot - begin));
-      if (parts_.back().empty())
-        fail("the path has an empty part", "write keys with one dot between them: model.width=64");
-      if (parts_.back().size() > kLongestKey) fail("a key of the path is too long");
-      begin = dot + 1;
-    }
-    constexpr std::size_t deepest = 32;
-    if (parts_.size() > deepest) fail(fmt::format("the path is more than {} keys deep", deepest));
+    split();
+  }
+
+  Setting(std::string path, Node value, Place place, Diagnostics& problems)
+      : problems_(problems), place_(std::move(place)), path_(std::move(path)), value_(std::move(value)) {
+    split();
   }
 
   void apply(Node& tree) {
@@ -162,7 +160,28 @@ class Setting {
   }
 
  private:
-  Place place() const { return {source_, Origin::command_line, 1, 1, 1}; }
+  void split() {
+    for (std::size_t begin = 0; begin <= path_.size();) {
+      const std::size_t dot = std::min(path_.find('.', begin), path_.size());
+      parts_.push_back(path_.substr(begin, dot - begin));
+      if (parts_.back().empty())
+        fail("the path has an empty part", "write keys with one dot between them: model.width=64");
+      if (parts_.back().size() > kLongestKey) fail("a key of the path is too long");
+      begin = dot + 1;
+    }
+    constexpr std::size_t deepest = 32;
+    if (parts_.size() > deepest) fail(fmt::format("the path is more than {} keys deep", deepest));
+  }
+
+  const Place& place() const { return place_; }
+  /// Of one key of the path, where the path is written as it is.
+  Place place_of(std::size_t part) const {
+    Place place = place_;
+    if (place.origin != Origin::file || static_cast<std::size_t>(place.length) != path_.size()) return place;
+    for (std::size_t i = 0; i < part; ++i) place.column += static_cast<int>(parts_[i].size()) + 1;
+    place.length = static_cast<int>(parts_[part].size());
+    return place;
+  }
   [[noreturn]] void fail(std::string message, std::string hint = "") const {
     problems_.add(place(), std::move(message), std::move(hint));
     problems_.throw_if_any();
@@ -197,14 +216,14 @@ class Setting {
       std::erase_if(node.map(), [](const MapEntry& entry) { return entry.key != "kind"; });
     for (MapEntry& entry : node.map()) {
       if (entry.key != key) continue;
-      if (is_last) entry.place = place();
+      if (is_last) entry.place = place_of(part);
       return entry.value;
     }
-    return node.insert(key, Node(), place());
+    return node.insert(key, Node(), place_of(part));
   }
 
   Diagnostics& problems_;
-  std::shared_ptr<const SourceText> source_;
+  Place place_;
   std::string path_;
   std::vector<std::string> parts_;
   Node value_;
@@ -233,6 +252,15 @@ Node merge(Node earlier, Node later) {
 void apply_setting(Node& tree, const std::string& setting) {
   Diagnostics problems;
   Setting(setting, problems).apply(tree);
+}
+
+void apply_path(Node& tree, const std::string& path, Node value, const Place& place, Diagnostics& problems) {
+  Diagnostics own;
+  try {
+    Setting(path, std::move(value), place, own).apply(tree);
+  } catch (const ConfigError&) {
+    for (const Problem& problem : own.problems()) problems.add(problem.place, problem.message, problem.hint);
+  }
 }
 
 Node compose(const std::filesystem::path& file, const std::vector<std::string>& settings, Diagnostics& problems) {

@@ -28,4 +28,8 @@ Node merge(Node earlier, Node later);
 /// maps on the way are made. Values get Origin::command_line.
 void apply_setting(Node& tree, const std::string& setting);
 
+/// The same for a value that stands in a file: `place` is where the path is written. Problems are added to `problems`,
+/// and the tree is then half changed.
+void apply_path(Node& tree, const std::string& path, Node value, const Place& place, Diagnostics& problems);
+
 }  // namespace rwkvlab

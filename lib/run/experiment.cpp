@@ -44,6 +44,11 @@ void describe_experiment(Fields<Experiment>& f) {
       "eval", &E::evaluation, [](Fields<EvaluationParams>& below) { describe(below); }, "evaluation on held-out data");
   f.section(
       "log", &E::log, [](Fields<LogParams>& below) { describe(below); }, "what the run file holds");
+  f.section(
+      "sweep", &E::sweep, [](Fields<SweepParams>& below) { describe(below); },
+      "what varies, which makes the file one of many runs (see docs/sweeps.md)");
+  f.section(
+      "table", &E::table, [](Fields<TableParams>& below) { describe(below); }, "how `rwkvlab table` shows the sweep");
   f.check(check_name, "name");
 }
 
@@ -71,14 +76,33 @@ const Schema& experiment_schema() {
 
 std::string LoadedExperiment::text() const { return to_yaml(tree); }
 
-LoadedExperiment load_experiment(const fs::path& file, const std::vector<std::string>& settings) {
+ExperimentFile read_experiment_file(const fs::path& file, const std::vector<std::string>& settings) {
+  ExperimentFile read;
+  read.file = file;
+  read.tree = compose(file, settings, read.problems);
+  fill_in_name(read.tree, file);
+  for (auto [key, section] : {std::pair("sweep", &read.sweep), std::pair("table", &read.table)}) {
+    if (Node* const found = read.tree.find(key)) *section = std::move(*found);
+    std::erase_if(read.tree.map(), [key](const MapEntry& entry) { return entry.key == key; });
+  }
+  return read;
+}
+
+LoadedExperiment resolve_experiment(const fs::path& file, Node& tree, Diagnostics& problems, Diagnostics& missing) {
+  make_paths_absolute(tree, experiment_schema(), missing);
+  ResolvedBlock block = resolve_block(tree, experiment_schema(), "", problems);
   LoadedExperiment loaded;
   loaded.file = file;
-  Diagnostics missing, problems;
-  Node tree = compose(file, settings, problems);
-  fill_in_name(tree, file);
-  make_paths_absolute(tree, experiment_schema(), missing);
-  const ResolvedBlock block = resolve_block(tree, experiment_schema(), "", problems);
+  loaded.tree = std::move(block.tree);
+  if (loaded.tree.is_map()) {
+    std::erase_if(loaded.tree.map(),
+                  [](const MapEntry& entry) { return entry.key == "sweep" || entry.key == "table"; });
+  }
+  if (block.object) loaded.experiment = *static_cast<Experiment*>(block.object.get());
+  return loaded;
+}
+
+void throw_problems(Diagnostics problems, const Diagnostics& missing) {
   if (problems.empty() && !missing.empty()) {
     std::string message = missing.text();
     message.pop_back();
@@ -86,9 +110,20 @@ LoadedExperiment load_experiment(const fs::path& file, const std::vector<std::st
   }
   for (const Problem& problem : missing.problems()) problems.add(problem.place, problem.message, problem.hint);
   problems.throw_if_any();
-  loaded.tree = block.tree;
-  loaded.experiment = *static_cast<Experiment*>(block.object.get());
+}
+
+LoadedExperiment load_experiment(const ExperimentFile& read) {
+  Diagnostics problems = read.problems, missing;
+  Node tree = read.tree;
+  if (!read.sweep.is_null()) tree.insert("sweep", read.sweep);
+  if (!read.table.is_null()) tree.insert("table", read.table);
+  LoadedExperiment loaded = resolve_experiment(read.file, tree, problems, missing);
+  throw_problems(std::move(problems), missing);
   return loaded;
+}
+
+LoadedExperiment load_experiment(const fs::path& file, const std::vector<std::string>& settings) {
+  return load_experiment(read_experiment_file(file, settings));
 }
 
 }  // namespace rwkvlab

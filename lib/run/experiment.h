@@ -4,14 +4,17 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "config/diagnostics.h"
 #include "config/node.h"
 #include "config/schema.h"
 #include "data/data_set.h"
 #include "nn/module.h"
 #include "run/log_params.h"
+#include "run/sweep_params.h"
 #include "train/objective.h"
 #include "train/trainer.h"
 
@@ -25,15 +28,28 @@ struct Experiment {
   TrainParams train;
   EvaluationParams evaluation;
   LogParams log;
+  std::optional<SweepParams> sweep;  ///< makes the file one of many runs (sweep/plan.h)
+  std::optional<TableParams> table;
 };
 
 /// The schema of an experiment file; made once.
 const Schema& experiment_schema();
 
+/// An experiment file with everything it extends and all settings, named, but not validated.
+struct ExperimentFile {
+  std::filesystem::path file;
+  Node tree;             ///< without `sweep` and `table`
+  Node sweep, table;     ///< those sections; null where there is none
+  Diagnostics problems;  ///< duplicate keys and the like
+};
+
+/// Reads `file` with `settings` ("train.steps=100"). Throws ConfigError when no tree comes of it.
+ExperimentFile read_experiment_file(const std::filesystem::path& file, const std::vector<std::string>& settings = {});
+
 /// An experiment file with everything it extends, all settings and all defaults.
 struct LoadedExperiment {
   std::filesystem::path file;
-  Node tree;  ///< resolved; paths are absolute, values know where they come from
+  Node tree;  ///< resolved, without `sweep` and `table`; paths are absolute, values know where they come from
   Experiment experiment;
 
   /// The tree as YAML; another file with this text is the same experiment.
@@ -44,6 +60,15 @@ struct LoadedExperiment {
 /// file that they stand in, those of settings at the current folder. Throws one ConfigError with every problem, or a
 /// DataError when all that is wrong is that files do not exist.
 LoadedExperiment load_experiment(const std::filesystem::path& file, const std::vector<std::string>& settings = {});
+
+/// The same for a file that has been read.
+LoadedExperiment load_experiment(const ExperimentFile& read);
+/// Validates the `tree` of one run, whose paths it makes absolute, adding what is wrong with it to `problems`, and
+/// paths that lead nowhere to `missing`. With problems, the result is of no use.
+LoadedExperiment resolve_experiment(const std::filesystem::path& file, Node& tree, Diagnostics& problems,
+                                    Diagnostics& missing);
+/// Throws the problems as one ConfigError, or as a DataError when all that is wrong is that files do not exist.
+void throw_problems(Diagnostics problems, const Diagnostics& missing);
 
 /// What an experiment trains. The model has no memory yet.
 struct BuiltExperiment {

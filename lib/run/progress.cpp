@@ -14,11 +14,13 @@ double seconds_between(std::chrono::steady_clock::time_point a, std::chrono::ste
   return std::chrono::duration<double>(b - a).count();
 }
 
-// A broken pipe or a full disk behind standard output must not stop a training.
-void write_all(int descriptor, const std::string& text) {
+}  // namespace
+
+void write_to(int descriptor, const std::string& text) {
   std::size_t done = 0;
   while (done < text.size()) {
     const ssize_t count = ::write(descriptor, text.data() + done, text.size() - done);
+    // A broken pipe or a full disk behind standard output must not stop a training.
     if (count <= 0) return;
     done += static_cast<std::size_t>(count);
   }
@@ -28,8 +30,6 @@ std::size_t terminal_width(int descriptor) {
   winsize size{};
   return ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col - 1U : 79U;
 }
-
-}  // namespace
 
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0 || seconds > 3.2e9) return "?";
@@ -98,12 +98,12 @@ ProgressOutput terminal_output(int descriptor, const std::function<void(const st
   const bool is_terminal = isatty(descriptor) == 1;
   ProgressOutput output;
   output.line = [descriptor, is_terminal, also](const std::string& text) {
-    write_all(descriptor, (is_terminal ? "\r\033[K" : "") + text + "\n");
+    write_to(descriptor, (is_terminal ? "\r\033[K" : "") + text + "\n");
     if (also) also(text);
   };
   if (is_terminal) {
     output.live = [descriptor](const std::string& text) {
-      write_all(descriptor, "\r\033[K" + text.substr(0, terminal_width(descriptor)));
+      write_to(descriptor, "\r\033[K" + text.substr(0, terminal_width(descriptor)));
     };
   }
   return output;

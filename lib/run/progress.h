@@ -51,6 +51,11 @@ std::string duration_text(double seconds);
 /// "812", "12.3k", "1.20M".
 std::string quantity_text(double value);
 
+/// Writes to a descriptor, as far as that goes: whoever listens there may have gone away.
+void write_to(int descriptor, const std::string& text);
+/// Columns that a line may take on a terminal.
+std::size_t terminal_width(int descriptor);
+
 /// Output to the process's standard error or output: a live line when `descriptor` is a terminal. `also` gets every
 /// finished line too.
 ProgressOutput terminal_output(int descriptor, const std::function<void(const std::string&)>& also);

@@ -26,11 +26,6 @@ namespace fs = std::filesystem;
 constexpr const char* resolved_name = "resolved.yaml";
 constexpr const char* status_name = "status.json";
 
-bool is_run(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path / resolved_name, ignored) || fs::exists(path / "run.h5", ignored);
-}
-
 // A lock on the folder itself, which needs no file and disappears with the process, however it ends.
 int lock_folder(const fs::path& path) {
   const int descriptor = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -53,13 +48,14 @@ void refuse_used_folder(const fs::path& path) {
   if (!fs::is_directory(path, error)) {
     throw ConfigError(fmt::format("'{}' is a file; a run needs a folder. Choose another with --out", path.string()));
   }
-  if (is_run(path)) {
+  if (is_run_folder(path)) {
     throw ConfigError(
         fmt::format("there is a run in '{}' already; nothing was changed. Continue it with --resume, "
                     "choose another folder with --out, or remove it",
                     path.string()));
   }
-  if (!fs::is_empty(path, error)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(path, error)) {
+    if (entry.path().filename() == "log.txt" || entry.path().filename() == status_name) continue;
     throw ConfigError(
         fmt::format("the folder '{}' holds other files; choose an empty or a new one with --out", path.string()));
   }
@@ -93,6 +89,45 @@ std::vector<std::string> blocking_differences(const Node& before, const Node& no
   return differences;
 }
 
+std::optional<RunStatusReport> read_run_status(const fs::path& folder) noexcept {
+  try {
+    const auto json = nlohmann::json::parse(read_text(folder / status_name));
+    return RunStatusReport{json.value("status", std::string()), json.value("step", std::int64_t{0}),
+                           json.value("steps", std::int64_t{0}), json.value("message", std::string()),
+                           json.value("tokens_per_second", 0.0)};
+  } catch (const std::exception&) {
+    return std::nullopt;  // A convenience; an old or damaged file must not stop a run.
+  }
+}
+
+void write_run_status(const fs::path& folder, const RunStatusReport& report, const std::string& started) {
+  nlohmann::ordered_json json;
+  json["status"] = report.status;
+  json["step"] = report.step;
+  json["steps"] = report.steps;
+  json["host"] = host_name();
+  json["pid"] = getpid();
+  json["started"] = started;
+  json["updated"] = clock_text();
+  if (report.tokens_per_second > 0) json["tokens_per_second"] = report.tokens_per_second;
+  if (!report.message.empty()) json["message"] = report.message;
+  write_atomically(folder / status_name,
+                   json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+bool is_run_folder(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / resolved_name, ignored) || fs::exists(folder / "run.h5", ignored);
+}
+
+bool is_run_in_use(const fs::path& folder) noexcept {
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const bool is_locked = flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(descriptor);
+  return is_locked;
+}
+
 RunFolder::RunFolder(fs::path path, int lock) : path_(std::move(path)), lock_(lock), started_(clock_text()) {}
 
 RunFolder::RunFolder(RunFolder&& other) noexcept
@@ -112,7 +147,7 @@ RunFolder RunFolder::create(const fs::path& path, const std::string& resolved) {
 }
 
 RunFolder RunFolder::resume(const fs::path& path, const Node& tree) {
-  if (!is_run(path)) {
+  if (!is_run_folder(path)) {
     throw ConfigError(fmt::format("--resume: there is no run in '{}'; leave out --resume to start one", path.string()));
   }
   RunFolder folder(path, lock_folder(path));
@@ -136,27 +171,11 @@ RunFolder RunFolder::resume(const fs::path& path, const Node& tree) {
 }
 
 double RunFolder::recorded_speed() const noexcept {
-  try {
-    return nlohmann::json::parse(read_text(path_ / status_name)).value("tokens_per_second", 0.0);
-  } catch (const std::exception&) {
-    return 0;  // A convenience; an old or damaged file must not stop a run.
-  }
+  const std::optional<RunStatusReport> report = read_run_status(path_);
+  return report ? report->tokens_per_second : 0;
 }
 
-void RunFolder::write_status(const RunStatusReport& report) const {
-  nlohmann::ordered_json json;
-  json["status"] = report.status;
-  json["step"] = report.step;
-  json["steps"] = report.steps;
-  json["host"] = host_name();
-  json["pid"] = getpid();
-  json["started"] = started_;
-  json["updated"] = clock_text();
-  if (report.tokens_per_second > 0) json["tokens_per_second"] = report.tokens_per_second;
-  if (!report.message.empty()) json["message"] = report.message;
-  write_atomically(path_ / status_name,
-                   json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
-}
+void RunFolder::write_status(const RunStatusReport& report) const { write_run_status(path_, report, started_); }
 
 void RunFolder::log(std::string_view line) const {
   std::ofstream file(path_ / "log.txt", std::ios::app);

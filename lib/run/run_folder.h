@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,10 +28,20 @@ struct RunStatusReport {
   double tokens_per_second = 0;  ///< of the process that last trained; 0: not known
 };
 
+/// What the status.json of a run folder says; nothing when there is none or it cannot be read.
+std::optional<RunStatusReport> read_run_status(const std::filesystem::path& folder) noexcept;
+/// Replaces status.json. Throws FileError.
+void write_run_status(const std::filesystem::path& folder, const RunStatusReport& report, const std::string& started);
+/// Whether `folder` holds a run, finished or not.
+bool is_run_folder(const std::filesystem::path& folder);
+/// Whether a process is training in `folder` at this moment.
+bool is_run_in_use(const std::filesystem::path& folder) noexcept;
+
 /// A run folder that this process has locked: no second process trains in it. The lock ends with the process.
 class RunFolder {
  public:
-  /// Makes the folder and writes resolved.yaml. Throws ConfigError when a run is there already (the message says how to
+  /// Makes the folder and writes resolved.yaml. A log or status that an attempt left there before it could start does
+  /// not matter. Throws ConfigError when a run is there already (the message says how to
   /// continue it) or the folder holds other files, FileError when it cannot be written.
   static RunFolder create(const std::filesystem::path& path, const std::string& resolved);
   /// Opens the folder of an earlier run. Throws ConfigError when there is none, another process is at work in it, or
