@@ -49,7 +49,7 @@ class SharedProblems {
       std::string hint = entry.problem.hint;
       if (entry.count < variants) {
         const std::string others = entry.count > 1 ? fmt::format(" and {} more", entry.count - 1) : "";
-        hint += fmt::format("{}in variant {}{}", hint.empty() ? "" : ".  ", quote(entry.first), others);
+        hint += fmt::format("{}variant: {}{}", hint.empty() ? "" : "\n  ", quote(entry.first), others);
       }
       problems.add(entry.problem.place, entry.problem.message, hint);
     }
