@@ -78,6 +78,9 @@ double legend_width_cm(const Figure& figure) {
   return 1.6 + 0.18 * static_cast<double>(longest);
 }
 
+// Room for the bar of colours beside heat maps, its numbers and its title.
+double color_box_cm(const Figure& figure) { return !figure.panels.empty() && figure.panels.front().heat ? 2.6 : 0; }
+
 double top_margin_cm(const Figure& figure) { return figure.title.empty() ? 0.8 : 1.6; }
 
 std::string legend_command(const Figure& figure, bool is_first_panel) {
@@ -91,6 +94,15 @@ std::string legend_command(const Figure& figure, bool is_first_panel) {
   if (figure.legend == Legend::right)
     return fmt::format("set key outside right center Left reverse samplen 1.6 width 1{}\n", title);
   return fmt::format("set key inside {} Left reverse samplen 2.2{}\n", figure.legend_corner, title);
+}
+
+// Many labels are printed small, and long ones upright.
+std::string crowded_style(const Axis& axis) {
+  constexpr std::size_t many = 24;
+  if (axis.tics.size() < many) return "";
+  const bool has_words =
+      std::any_of(axis.tics.begin(), axis.tics.end(), [](const auto& tic) { return tic.second.size() > 4; });
+  return has_words ? " rotate by 90 right font ',6'" : " font ',6'";
 }
 
 std::string axis_commands(char name, const Axis& axis) {
@@ -108,7 +120,7 @@ std::string axis_commands(char name, const Axis& axis) {
     for (std::size_t i = 0; i < axis.tics.size(); ++i) {
       text += fmt::format("{}{} {:.9g}", i == 0 ? "" : ", ", gnuplot_quote(axis.tics[i].second), axis.tics[i].first);
     }
-    text += fmt::format(") noenhanced\nunset m{}tics\n", name);
+    text += fmt::format(") noenhanced{}\nunset m{}tics\n", crowded_style(axis), name);
   }
   if (axis.range) {
     text += fmt::format("set {}range [{:.9g}:{:.9g}]\n", name, axis.range->first, axis.range->second);
@@ -139,7 +151,40 @@ std::string curve_command(const Figure& figure, const Curve& curve, int block, c
                      style, title);
 }
 
-std::string panel_commands(const Figure& figure, std::size_t index, int first_block, const std::string& data) {
+// Powers of ten, with 2 and 5 times them where the range is short.
+std::string decade_tics(double low, double high) {
+  std::string tics;
+  const bool is_short = high / low < 300;
+  for (double power = std::pow(10, std::floor(std::log10(low))); power <= high; power *= 10) {
+    for (const int digit : {1, 2, 5}) {
+      const double value = digit * power;
+      if ((digit > 1 && !is_short) || value < low || value > high) continue;
+      tics += fmt::format("{}{:.9g}", tics.empty() ? "(" : ", ", value);
+    }
+  }
+  return tics.empty() ? "autofreq" : tics + ")";
+}
+
+// A degenerate range has no colours.
+std::string heat_commands(const HeatMap& heat, int block, const std::string& data, bool is_svg) {
+  auto [low, high] = heat.range;
+  if (!(high > low)) {
+    low -= 0.5 * std::abs(low) + (low == 0 ? 1 : 0);
+    high = heat.range.first + (heat.range.first - low);
+  }
+  const std::string tics =
+      heat.is_logarithmic ? decade_tics(low, high) : fmt::format("{:.9g}", nice_step(high - low, 4));
+  // Rectangles in SVG, because an image would be a file of its own; elsewhere they would show seams.
+  return fmt::format(
+      "set palette defined ({})\n{} logscale cb\nset cbrange [{:.9g}:{:.9g}]\nset cblabel {}\nset colorbox\nset cbtics "
+      "{} "
+      "scale 0.4\nunset grid\nplot {} index {} matrix with image{} notitle\n",
+      palette(), heat.is_logarithmic ? "set" : "unset", low, high, gnuplot_quote(heat.title), tics, data, block,
+      is_svg ? " pixels" : "");
+}
+
+std::string panel_commands(const Figure& figure, std::size_t index, int first_block, const std::string& data,
+                           bool is_svg) {
   const Panel& panel = figure.panels[index];
   std::string text = "\n" + legend_command(figure, index == 0);
   if (!panel.title.empty()) text += fmt::format("set title {} noenhanced offset 0,-0.5\n", gnuplot_quote(panel.title));
@@ -149,6 +194,7 @@ std::string panel_commands(const Figure& figure, std::size_t index, int first_bl
   if (index + columns < figure.panels.size()) x.title.clear();
   if (index % columns != 0) y.title.clear();
   text += axis_commands('x', x) + axis_commands('y', y);
+  if (panel.heat) return text + heat_commands(*panel.heat, first_block, data, is_svg);
   text += "plot \\\n";
   if (figure.legend == Legend::color_bar) {
     // Draws nothing but makes gnuplot show the bar.
@@ -183,13 +229,20 @@ std::string layout_commands(const Figure& figure, int rows, int columns, std::si
   const double bottom = 1.3 + kCaptionLineCm * static_cast<double>(lines), top = top_margin_cm(figure);
   return fmt::format(
       "set multiplot layout {},{} margins screen {:.4f},{:.4f},{:.4f},{:.4f} spacing screen {:.4f},{:.4f}", rows,
-      columns, 1.7 / figure.width_cm, 1 - (0.5 + legend_width_cm(figure)) / figure.width_cm, bottom / figure.height_cm,
-      1 - top / figure.height_cm, 1.2 / figure.width_cm, 1.4 / figure.height_cm);
+      columns, 1.7 / figure.width_cm, 1 - (0.5 + legend_width_cm(figure) + color_box_cm(figure)) / figure.width_cm,
+      bottom / figure.height_cm, 1 - top / figure.height_cm, 1.2 / figure.width_cm, 1.4 / figure.height_cm);
 }
 
 std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : "NaN"; }
 
 }  // namespace
+
+double nice_step(double width, int tics) {
+  const double step = width / tics;
+  const double power = std::pow(10, std::floor(std::log10(step)));
+  const double digit = step / power;
+  return power * (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10);
+}
 
 std::string color_of(const Figure& figure, int index) {
   if (figure.coloring == Coloring::categories) return kCategories[static_cast<std::size_t>(index) % kCategories.size()];
@@ -209,7 +262,7 @@ std::string gnuplot_script(const Figure& figure, const std::string& output_name,
   text +=
       fmt::format("set terminal {}\nset output {}\n", terminal(figure, output_name), gnuplot_quote("./" + output_name));
   text +=
-      "set encoding utf8\nset datafile missing 'NaN'\n"
+      "set encoding utf8\n"
       "set border 3 lw 0.8\nset tics nomirror out scale 0.6\nset grid lc rgb '#e4e4e4' lw 0.5 lt 1\n";
   if (figure.legend == Legend::color_bar) {
     text += fmt::format(
@@ -233,8 +286,8 @@ std::string gnuplot_script(const Figure& figure, const std::string& output_name,
   if (is_multiplot) text += "\n";
   int block = 0;
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
-    text += panel_commands(figure, i, block, data);
-    block += static_cast<int>(figure.panels[i].curves.size());
+    text += panel_commands(figure, i, block, data, extension_of(output_name) == ".svg");
+    block += figure.panels[i].heat ? 1 : static_cast<int>(figure.panels[i].curves.size());
   }
   if (is_multiplot) text += "unset multiplot\n";
   return text + "unset output\n";
@@ -243,6 +296,14 @@ std::string gnuplot_script(const Figure& figure, const std::string& output_name,
 std::string gnuplot_data(const Figure& figure) {
   std::string text;
   for (const Panel& panel : figure.panels) {
+    if (panel.heat) {
+      text += fmt::format("{}# {}\n", text.empty() ? "" : "\n\n", gnuplot_quote(panel.title));
+      for (const std::vector<double>& row : panel.heat->rows) {
+        for (const double value : row) text += number(value) + " ";
+        text += "\n";
+      }
+      continue;
+    }
     for (const Curve& curve : panel.curves) {
       check_invariant(curve.x.size() == curve.y.size() && (curve.top.empty() || curve.top.size() == curve.x.size()),
                       "a curve has columns of different lengths");
@@ -267,9 +328,10 @@ FigureFiles draw_figure(const Figure& figure, const std::filesystem::path& outpu
     throw ConfigError(fmt::format(
         "'{}' is no figure that can be drawn: expected a name that ends in .svg, .pdf or .png.", output.string()));
   }
-  check_invariant(!figure.panels.empty() && std::none_of(figure.panels.begin(), figure.panels.end(),
-                                                         [](const Panel& panel) { return panel.curves.empty(); }),
-                  "a figure has nothing to draw");
+  check_invariant(
+      !figure.panels.empty() && std::none_of(figure.panels.begin(), figure.panels.end(),
+                                             [](const Panel& panel) { return panel.curves.empty() && !panel.heat; }),
+      "a figure has nothing to draw");
   std::error_code ignored;
   if (const auto folder = output.parent_path(); !folder.empty() && !std::filesystem::is_directory(folder, ignored)) {
     throw FileError(

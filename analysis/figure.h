@@ -31,11 +31,20 @@ struct Axis {
   double step = 0;  ///< Between tics; 0: chosen by gnuplot, which does not know how much room there is.
 };
 
+/// Values on a grid as colours, from dark (low) to light.
+struct HeatMap {
+  std::vector<std::vector<double>> rows;  ///< [row][column], row 0 lowest; cell (r, c) is around x = c, y = r.
+  std::pair<double, double> range;        ///< Values of the ends of the colours.
+  bool is_logarithmic = false;
+  std::string title;  ///< Of the bar of colours.
+};
+
 /// One set of axes.
 struct Panel {
   std::string title;
   Axis x, y;
   std::vector<Curve> curves;
+  std::optional<HeatMap> heat = {};  ///< In place of curves.
 };
 
 /// What the colours of the curves stand for.
@@ -81,6 +90,9 @@ FigureFiles draw_figure(const Figure& figure, const std::filesystem::path& outpu
 std::string gnuplot_script(const Figure& figure, const std::string& output_name, const std::string& data_name);
 /// The text of the data file: blocks in the order of panels and curves, columns x and y, or x, lower and upper edge.
 std::string gnuplot_data(const Figure& figure);
+
+/// 1, 2 or 5 times a power of ten: the distance of about `tics` tics on an axis that is `width` > 0 long.
+double nice_step(double width, int tics);
 
 /// "#rrggbb" of colour `index` of the figure.
 std::string color_of(const Figure& figure, int index);

@@ -13,13 +13,6 @@ namespace {
 
 constexpr std::size_t most_labels_inside = 4;
 
-// 1, 2 or 5 times a power of ten, for about four tics.
-double nice_step(double width) {
-  const double power = std::pow(10, std::floor(std::log10(width / 4)));
-  const double digit = width / 4 / power;
-  return power * (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10);
-}
-
 std::pair<double, double> extent(const std::vector<double>& values, std::pair<double, double> before) {
   for (const double value : values) {
     if (std::isfinite(value)) before = {std::min(before.first, value), std::max(before.second, value)};
@@ -42,7 +35,7 @@ void share_axes(Figure& figure, std::size_t first, std::size_t count) {
     Panel& panel = figure.panels[i];
     if (!panel.y.range && room > 0) panel.y.range = std::pair{y.first - room, y.second + room};
     if (panel.x.tics.empty() && !panel.x.is_logarithmic && x.second > x.first)
-      panel.x.step = nice_step(x.second - x.first);
+      panel.x.step = nice_step(x.second - x.first, 4);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "autograd/ops/elementwise.h"
 #include "base/error.h"
 
 namespace rwkvlab {
@@ -77,6 +78,10 @@ Var MatrixStateMixer::attend(Wkv6Inputs inputs, const Var& start, const ForwardC
   inputs.state = carried.defined() ? carried : start;
   inputs.head_size = head_size_;
   probe(context, "decay", inputs.decay, inputs.decay.shape().rank() == 3 ? "batch,time,channel" : "channel");
+  // What every token's decay is, as all time mixes with a decay per token show it: w = exp(-exp(decay)).
+  if (context.probes != nullptr && inputs.decay.shape() == inputs.key.shape()) {
+    probe(context, "log_decay", scale(activation(Activation::exp, inputs.decay), -1));
+  }
   const Wkv6Result wkv = wkv6(inputs, wants_state(context));
   write_state(context, "wkv", wkv.final_state);
   probe(context, "wkv", wkv.y);

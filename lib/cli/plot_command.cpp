@@ -8,6 +8,8 @@
 #include "analysis/curves_plot.h"
 #include "analysis/decay_plot.h"
 #include "analysis/loss_plot.h"
+#include "analysis/token_decay_plot.h"
+#include "base/error.h"
 #include "cli/commands.h"
 
 namespace rwkvlab::cli {
@@ -16,6 +18,9 @@ namespace {
 struct DecayArguments {
   DecayPlotOptions options;
   std::int64_t step = -1;
+  TokenDecayPlotOptions tokens;
+  bool over_text = false;
+  int layer = 0, head = 0;
 };
 
 struct LossArguments {
@@ -36,6 +41,30 @@ CLI::Option* add_output(CLI::App& command, std::filesystem::path& output, std::s
       ->type_name("FILE");
 }
 
+int decay(DecayArguments& arguments, const CLI::App& command) {
+  const auto given = [&command](const char* name) { return command.count(name) > 0; };
+  bool over_text = arguments.over_text;
+  for (const char* const name : {"--text", "--tokens", "--heatmap", "--layer", "--head"}) {
+    over_text = over_text || given(name);
+  }
+  if (!over_text) {
+    if (arguments.step >= 0) arguments.options.step = arguments.step;
+    return report(plot_decay(arguments.options));
+  }
+  for (const char* const name : {"--step", "--over-training"}) {
+    if (given(name))
+      throw ConfigError(fmt::format("{} is for decays that are parameters, not for those over a text", name));
+  }
+  TokenDecayPlotOptions options = arguments.tokens;
+  options.source = arguments.options.source;
+  options.output = arguments.options.output;
+  options.title = arguments.options.title;
+  options.half_life = arguments.options.half_life;
+  if (given("--layer")) options.layer = arguments.layer;
+  if (given("--head")) options.head = arguments.head;
+  return report(plot_token_decay(options));
+}
+
 void add_decay(Program& program, CLI::App& plot) {
   auto arguments = std::make_shared<DecayArguments>();
   CLI::App* const command = plot.add_subcommand("decay", "time decay of every channel, sorted, one line per layer");
@@ -47,11 +76,24 @@ void add_decay(Program& program, CLI::App& plot) {
   command->add_option("--step", arguments->step, "the last record at or before this step; default: the last of all")
       ->check(CLI::NonNegativeNumber)
       ->type_name("N");
-  command->callback([&program, arguments] {
-    program.action = [arguments] {
-      if (arguments->step >= 0) arguments->options.step = arguments->step;
-      return report(plot_decay(arguments->options));
-    };
+  auto& tokens = arguments->tokens;
+  const std::string group = "Decays that depend on the data (RWKV-6, RWKV-7, gated linear attention, Mamba-2)";
+  command->add_flag("--over-text", arguments->over_text, "their distribution per head over a text")->group(group);
+  command->add_option("--text", tokens.text, "the text; default: held-out data of the run")
+      ->type_name("FILE")
+      ->group(group);
+  command
+      ->add_option("--tokens", tokens.tokens, "at most so many tokens of it; default: the run's context, 64 for a map")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N")
+      ->group(group);
+  command->add_flag("--heatmap", tokens.heat_map, "token by token, for every head")->group(group);
+  command->add_option("--layer", arguments->layer, "one layer alone")->type_name("N")->group(group);
+  command->add_option("--head", arguments->head, "the channels of this head, with --heatmap and --layer")
+      ->type_name("N")
+      ->group(group);
+  command->callback([&program, arguments, command] {
+    program.action = [arguments, command] { return decay(*arguments, *command); };
   });
 }
 
