@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <regex>
+
 #include "base/error.h"
 #include "models/language_model.h"
 #include "tests/run/make_experiment.h"
@@ -23,7 +25,8 @@ class ExperimentFile : public testing::Test {
     // Messages name the file as it was given; the folder of this test is no part of the expectation.
     const std::string prefix = file.parent_path().string() + "/";
     for (std::size_t at; (at = message.find(prefix)) != std::string::npos;) message.erase(at, prefix.size());
-    return message;
+    // A model that learns a key is no other message.
+    return std::regex_replace(message, std::regex("(Other keys: layers)[^\n]*"), "$1, ...");
   }
   TemporaryFolder folder_;
 };
@@ -36,9 +39,7 @@ TEST_F(ExperimentFile, AllProblemsAtOnceInOrder) {
             "bad.yaml:1:31: error: unknown key 'widht' in block 'language_model'\n"
             "    1 | model: {kind: language_model, widht: 64}\n"
             "      |                               ^~~~~\n"
-            "  did you mean 'width' (integer, 1 to 65536, in channels, default 256)?  Other keys: layers, "
-            "vocabulary_size, time_mix, channel_mix, layer_overrides, layer_norm_epsilon, embedding_init, "
-            "embedding_scale, embedding_norm, dropout, pre_ffn, copy_head, tiny_attention\n"
+            "  did you mean 'width' (integer, 1 to 65536, in channels, default 256)?  Other keys: layers, ...\n"
             "bad.yaml:2:28: error: no such file: 'none.txt'\n"
             "    2 | data: {kind: text, files: [none.txt]}\n"
             "      |                            ^~~~~~~~\n"
