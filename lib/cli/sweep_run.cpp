@@ -77,6 +77,7 @@ int run_one(const RunArguments& arguments) {
   const SweepRun& run = runs[*arguments.index];
   const fs::path folder = planned.folder / run.folder;
   say("run {}: {}, seed {}\n", *arguments.index, run.variant, run.seed);
+  std::fflush(stdout);  // Progress does not go through this buffer.
   if (run_state(planned.folder, planned.plan, run) == RunState::done) {
     say("this run had already finished\n");
     return success;

@@ -208,12 +208,16 @@ class Runner {
                                                   total_, outcome_.failed, children_.size(), waiting_.size() - next_,
                                                   left.empty() ? "" : ", about ", left)};
     for (const Child& child : children_) {
-      const std::string tail = line_with(log_tail(folder_ / child.run->folder, child.log_begin), "  step ", true);
       lines.push_back(fmt::format("  {:<{}}  {}  {}", run_name(*child.run), width_,
-                                  duration_text(seconds_since(child.started)),
-                                  tail.empty() ? "starting" : tail.substr(2)));
+                                  duration_text(seconds_since(child.started)), progress_of(child)));
     }
     overview_.live(std::move(lines));
+  }
+
+  /// The newest progress line of the run's log, without the path of a checkpoint.
+  std::string progress_of(const Child& child) const {
+    const std::string line = line_with(log_tail(folder_ / child.run->folder, child.log_begin), "  step ", true);
+    return line.empty() ? "starting" : line.substr(2, line.find("  checkpoint ") - 2);
   }
 
   void conclude() {

@@ -28,12 +28,12 @@ std::string shell_quoted(const std::string& text) {
   return result + "'";
 }
 
-/// For a line that sbatch reads itself: a backslash makes the next character an ordinary one, and in names of output
-/// files two percent signs stand for one.
+/// For a line that sbatch reads itself: in double quotes a backslash makes the next character an ordinary one, and in
+/// names of output files two percent signs stand for one.
 std::string sbatch_path(const std::string& text) {
   std::string result;
   for (const char c : text) {
-    if (std::string_view(" \t\"'\\#").find(c) != std::string_view::npos) result += '\\';
+    if (c == '"' || c == '\\') result += '\\';
     if (c == '%') result += '%';
     result += c;
   }
@@ -73,7 +73,7 @@ std::string slurm_script(const SlurmJob& job) {
   option(job_name(job.name));
   option(fmt::format("--array=0-{}{}", job.runs.size() - 1, job.jobs > 0 ? fmt::format("%{}", job.jobs) : ""));
   option(fmt::format("--cpus-per-task={}", job.threads));
-  option("--output=" + sbatch_path((job.sweep / "slurm").string()) + "/%A_%a.out");
+  option("--output=\"" + sbatch_path((job.sweep / "slurm").string()) + "/%A_%a.out\"");
   option("--open-mode=append");
   for (const std::string& line : job.options) {
     check_line(line, "the option");

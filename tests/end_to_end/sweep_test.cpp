@@ -124,13 +124,14 @@ TEST_F(Sweep, InterruptedAndKilledSweepsContinue) {
                "extends: small.yaml\n"
                "log: {probes: [], every: 1000}\n"
                "eval: {every: 100000}\n"
-               "sweep: {list: [{label: short, set: {train.steps: 5}}, {label: long, set: {train.steps: 1500}}]}\n");
+               "sweep: {list: [{label: short, set: {train.steps: 5}}, {label: long, set: {train.steps: 400, "
+               "train.checkpoint_every: 20}}]}\n");
   const auto long_step = [&] {
     const auto json = nlohmann::json::parse(file("swp/runs/long/seed-1/status.json"), nullptr, false);
     return json.is_object() ? json.value("step", 0) : 0;
   };
   Running first(folder_.path(), {"run", "long.yaml", "--out", "swp", "--jobs", "2", "--threads", "1"});
-  while (long_step() < 10 && fs::exists(folder_.path())) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (long_step() < 20 && fs::exists(folder_.path())) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   first.send(SIGINT);
   const Finished interrupted = first.finish();
   EXPECT_EQ(interrupted.code, 130) << interrupted.error;
@@ -192,7 +193,7 @@ TEST_F(Sweep, SlurmGetsAJobArray) {
   EXPECT_THAT(script,
               AllOf(HasSubstr("#SBATCH --array=0-3%3\n"), HasSubstr("#SBATCH --cpus-per-task=1\n"),
                     HasSubstr("#SBATCH --time=1:00:00\n"), HasSubstr("runs=(0 1 2 3)"),
-                    HasSubstr("odd\\ \\'n\\\"\\ %%ame/slurm/%A_%a.out"), HasSubstr("odd '\\''n\" %ame' --resume")));
+                    HasSubstr("odd 'n\\\" %%ame/slurm/%A_%a.out\"\n"), HasSubstr("odd '\\''n\" %ame' --resume")));
   make_sbatch();
   EXPECT_EQ(program({"run", odd, "--resume", "--only", "*=8", "--launcher", "slurm", "--slurm-option=no"}).code, 2);
   const Finished some = program({"run", odd, "--resume", "--only", "*=8", "--launcher", "slurm"});
