@@ -197,19 +197,10 @@ Figure history_figure(const DecayPlotOptions& options) {
   figure.colors = static_cast<int>(layers.size());
   figure.legend = Legend::none;
   figure.caption = "Line: median of the channels; bands: 25 to 75 % and 5 to 95 %.";
-  double lowest = HUGE_VAL, highest = -HUGE_VAL;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     figure.panels.push_back(history_panel(layers[i], static_cast<int>(i), options));
-    const Curve& outer = figure.panels.back().curves.front();
-    for (const double y : outer.y) lowest = std::min(lowest, y);
-    for (const double y : outer.top) highest = std::max(highest, y);
   }
-  // One axis for all panels, so that layers can be compared; whole decades.
-  if (options.half_life && lowest > 0 && std::isfinite(highest)) {
-    const std::pair range{std::pow(10, std::floor(std::log10(lowest))),
-                          std::pow(10, std::ceil(std::log10(highest) + 1e-9))};
-    for (Panel& panel : figure.panels) panel.y.range = range;
-  }
+  if (options.half_life) share_decades(figure);
   const int count = static_cast<int>(layers.size());
   figure.columns = count == 1 ? 1 : count <= 4 ? 2 : count <= 12 ? 3 : 4;
   const int rows = (count + figure.columns - 1) / figure.columns;

@@ -78,8 +78,11 @@ double legend_width_cm(const Figure& figure) {
   return 1.6 + 0.18 * static_cast<double>(longest);
 }
 
-// Room for the bar of colours beside heat maps, its numbers and its title.
-double color_box_cm(const Figure& figure) { return !figure.panels.empty() && figure.panels.front().heat ? 2.6 : 0; }
+// Room for the bar of colours beside heat maps (gnuplot makes it a twentieth as wide as they are), its numbers and its
+// title.
+double color_box_cm(const Figure& figure) {
+  return !figure.panels.empty() && figure.panels.front().heat ? 1.8 + 0.07 * figure.width_cm : 0;
+}
 
 double top_margin_cm(const Figure& figure) { return figure.title.empty() ? 0.8 : 1.6; }
 
@@ -242,6 +245,19 @@ double nice_step(double width, int tics) {
   const double power = std::pow(10, std::floor(std::log10(step)));
   const double digit = step / power;
   return power * (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10);
+}
+
+void share_decades(Figure& figure) {
+  double lowest = HUGE_VAL, highest = -HUGE_VAL;
+  for (const Panel& panel : figure.panels) {
+    const Curve& outer = panel.curves.front();
+    for (const double y : outer.y) lowest = std::min(lowest, y);
+    for (const double y : outer.top) highest = std::max(highest, y);
+  }
+  if (!(lowest > 0) || !std::isfinite(highest)) return;
+  const std::pair range{std::pow(10, std::floor(std::log10(lowest))),
+                        std::pow(10, std::ceil(std::log10(highest) + 1e-9))};
+  for (Panel& panel : figure.panels) panel.y.range = range;
 }
 
 std::string color_of(const Figure& figure, int index) {

@@ -94,6 +94,10 @@ std::string gnuplot_data(const Figure& figure);
 /// 1, 2 or 5 times a power of ten: the distance of about `tics` tics on an axis that is `width` > 0 long.
 double nice_step(double width, int tics);
 
+/// Gives all panels one vertical axis of whole decades around their first bands, so that they can be compared. Leaves
+/// values that are not positive or not finite to gnuplot.
+void share_decades(Figure& figure);
+
 /// "#rrggbb" of colour `index` of the figure.
 std::string color_of(const Figure& figure, int index);
 

@@ -94,6 +94,7 @@ Panel distribution_panel(const LayerTokenDecay& layer, const TokenDecayPlotOptio
 Figure distribution_figure(const std::vector<const LayerTokenDecay*>& layers, const TokenDecayPlotOptions& options) {
   Figure figure;
   for (const LayerTokenDecay* const layer : layers) figure.panels.push_back(distribution_panel(*layer, options));
+  if (options.half_life) share_decades(figure);
   figure.legend = Legend::none;
   const auto count = static_cast<int>(layers.size());
   figure.columns = count == 1 ? 1 : count <= 4 ? 2 : count <= 12 ? 3 : 4;
@@ -172,7 +173,7 @@ Figure token_decay_figure(const TokenDecays& decays, const TokenDecayPlotOptions
   Figure figure = options.heat_map ? heat_map_figure(decays, layers, options) : distribution_figure(layers, options);
   figure.title = options.title;
   figure.caption += fmt::format(" {}.", decays.source);
-  if (options.half_life) figure.caption += " Half-life: ln 2 / -ln w.";
+  if (options.half_life) figure.caption += " Half-life: ln 2 divided by -ln w.";
   return figure;
 }
 
