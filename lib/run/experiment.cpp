@@ -67,6 +67,15 @@ void fill_in_name(Node& tree, const fs::path& file) {
   }
 }
 
+// Moves the value of a key out of a map; null when there is none.
+Node take(Node& tree, const std::string& key) {
+  Node* const found = tree.find(key);
+  if (found == nullptr) return Node();
+  Node value = std::move(*found);
+  std::erase_if(tree.map(), [&](const MapEntry& entry) { return entry.key == key; });
+  return value;
+}
+
 }  // namespace
 
 const Schema& experiment_schema() {
@@ -81,10 +90,8 @@ ExperimentFile read_experiment_file(const fs::path& file, const std::vector<std:
   read.file = file;
   read.tree = compose(file, settings, read.problems);
   fill_in_name(read.tree, file);
-  for (auto [key, section] : {std::pair("sweep", &read.sweep), std::pair("table", &read.table)}) {
-    if (Node* const found = read.tree.find(key)) *section = std::move(*found);
-    std::erase_if(read.tree.map(), [key](const MapEntry& entry) { return entry.key == key; });
-  }
+  read.sweep = take(read.tree, "sweep");
+  read.table = take(read.tree, "table");
   return read;
 }
 
