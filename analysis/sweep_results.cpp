@@ -46,7 +46,8 @@ void read_status(ComparedRun& run) {
   }
   if (run.state != ResultState::failed) return;
   run.message = json.contains("message") && json["message"].is_string() ? json["message"].get<std::string>() : status;
-  run.message = run.message.substr(0, run.message.find('\n'));
+  // The first sentence: the rest is advice.
+  run.message = run.message.substr(0, std::min(run.message.find('\n'), run.message.find(". ")));
   if (status == "diverged" && run.message.find("diverged") == std::string::npos)
     run.message = "diverged: " + run.message;
 }

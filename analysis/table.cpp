@@ -199,11 +199,11 @@ void note_numbers(Table& table, const ShownAxes& shown) {
 
 // Runs that gave no number, by why.
 void note_missing(Table& table) {
-  std::map<ResultState, std::vector<std::string>> by_state;
+  std::map<std::pair<ResultState, std::string>, std::vector<std::string>> by_reason;
   std::vector<std::string> silent;
   for (const ComparedRun& run : table.results.runs) {
     if (!run.is_done()) {
-      by_state[run.state].push_back(run.name + (run.message.empty() ? "" : " (" + run.message + ")"));
+      by_reason[{run.state, run.message}].push_back(run.name);
       continue;
     }
     for (const std::string& metric : table.metrics) {
@@ -214,7 +214,9 @@ void note_missing(Table& table) {
     table.notes.push_back(fmt::format("{} {} {}: {}.", names.size(), names.size() == 1 ? "run" : "runs", what,
                                       list_text(names, most_runs_named)));
   };
-  for (const auto& [state, names] : by_state) note(names, std::string(to_string(state)));
+  for (const auto& [reason, names] : by_reason) {
+    note(names, std::string(to_string(reason.first)) + (reason.second.empty() ? "" : " (" + reason.second + ")"));
+  }
   if (!silent.empty()) note(silent, "without the metric");
   std::vector<std::string> infinite;
   for (const TableCell& cell : table.cells) {

@@ -93,7 +93,7 @@ TEST_F(SweepTable, WhatIsMissingIsCounted) {
   const auto config = [](int seed) { return testing::sample_config(32, 0.003, seed); };
   testing::write_sample_run(run("Finch-32-0.003/seed-1"), config(1), {{0.5}, RunStatus::diverged});
   testing::write_text(run("Finch-32-0.003/seed-1/status.json"),
-                      R"({"status": "diverged", "message": "the loss is not finite at step 7\nmore"})");
+                      R"({"status": "diverged", "message": "the loss is not finite at step 7. Try\nmore"})");
   std::filesystem::remove_all(run("Finch-32-0.001"));
   for (const int seed : {1, 2, 3}) {
     for (const char* const rate : {"0.001", "0.003"}) {
@@ -109,8 +109,8 @@ TEST_F(SweepTable, WhatIsMissingIsCounted) {
   EXPECT_THAT(table, HasSubstr("0.93 ± 0.01 (2/3)"));
   EXPECT_THAT(table, HasSubstr("— (0/3)"));
   EXPECT_THAT(table, HasSubstr("2/3, 1 failed"));
-  EXPECT_THAT(table, HasSubstr("1 run failed: runs/Finch-32-0.003/seed-1 (diverged: the loss is not finite at step "
-                               "7).\n"));
+  EXPECT_THAT(table,
+              HasSubstr("1 run failed (diverged: the loss is not finite at step 7): runs/Finch-32-0.003/seed-1.\n"));
   EXPECT_THAT(table, HasSubstr("3 runs not started: runs/Finch-32-0.001/seed-1, "));
   EXPECT_THAT(table, HasSubstr("6 runs interrupted: "));
   // A rate with all its seeds comes before a better one with fewer.
