@@ -78,6 +78,30 @@ bool is_the_same_across(const Table& table, const std::string& word) {
   return true;
 }
 
+// "eval/length_8/accuracy", "eval/length_16/accuracy" -> "length_8", "length_16": what tells metrics apart. The
+// sentence below the table has the whole names.
+std::vector<std::string> metric_titles(const std::vector<std::string>& metrics) {
+  if (metrics.size() < 2) return metrics;
+  const auto agree = [&metrics](const std::string& part, auto&& has) {
+    return std::all_of(metrics.begin(), metrics.end(), [&](const std::string& metric) { return has(metric, part); });
+  };
+  std::size_t start = 0, end = 0;  // Characters that all share, in whole parts.
+  const std::string& first = metrics.front();
+  for (std::size_t slash = first.find('/'); slash != std::string::npos; slash = first.find('/', slash + 1)) {
+    const std::string before = first.substr(0, slash + 1), after = first.substr(slash);
+    if (agree(before, [](const std::string& m, const std::string& part) { return m.starts_with(part); }))
+      start = slash + 1;
+    if (end == 0 && agree(after, [](const std::string& m, const std::string& part) { return m.ends_with(part); }))
+      end = first.size() - slash;
+  }
+  std::vector<std::string> titles;
+  for (const std::string& metric : metrics) {
+    if (metric.size() <= start + end) return metrics;
+    titles.push_back(metric.substr(start, metric.size() - start - end));
+  }
+  return titles;
+}
+
 std::string joined_title(const std::string& column, const std::string& rest) {
   return column.empty() || rest.empty() ? column + rest : column + ", " + rest;
 }
@@ -236,8 +260,9 @@ TableGrid table_grid(const Table& table) {
   TableGrid grid;
   grid.header = table.row_axes.empty() ? std::vector<std::string>{""} : table.row_axes;
   grid.label_columns = grid.header.size();
+  const std::vector<std::string> titles = metric_titles(table.metrics);
   for (std::size_t column = 0; column < table.columns.size(); ++column) {
-    for (const std::string& metric : table.metrics) {
+    for (const std::string& metric : titles) {
       // One metric alone is named below the table.
       const bool is_named = table.metrics.size() > 1 || table.column_axes.empty();
       grid.header.push_back(joined_title(column_label(table, column), is_named ? metric : ""));

@@ -15,7 +15,9 @@ namespace rwkvlab {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Names = std::vector<std::string>;
@@ -144,6 +146,8 @@ TEST_F(SweepTable, ValueRules) {
   EXPECT_THAT(message_of<ConfigError>([&] { make_table(wanted); }), HasSubstr("--best max or --best min"));
   wanted.value = "first";
   table = make_table(wanted);
+  // Titles are what tells the metrics apart.
+  EXPECT_THAT(table_grid(table).header, AllOf(Contains(EndsWith("tokens_seen")), Not(Contains(HasSubstr("train/")))));
   EXPECT_EQ(table.cell(0, 0, 0).statistics.mean, 2);
   EXPECT_TRUE(table.cell(0, 0, 0).is_best);   // A low loss is good.
   EXPECT_FALSE(table.cell(2, 0, 0).is_best);  // RWKV-4.
