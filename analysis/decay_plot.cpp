@@ -110,8 +110,10 @@ std::vector<LayerDecay> decays_of_checkpoint(const fs::path& path) {
     by_layer[layer_of(name)] = checked({values.begin(), values.end()}, path, name);
   }
   if (by_layer.empty()) {
-    throw DataError(fmt::format("{}: there is no tensor 'blocks.N{}'; this is not a checkpoint of RWKV-4.",
-                                path.string(), kCheckpointEnding));
+    throw DataError(fmt::format(
+        "{}: there is no tensor 'blocks.N{}', so the model has no decay that is a parameter. --over-text draws decays "
+        "that depend on the data.",
+        path.string(), kCheckpointEnding));
   }
   std::vector<LayerDecay> layers;
   layers.reserve(by_layer.size());

@@ -79,7 +79,21 @@ std::vector<std::int64_t> tokens_of_run(const TrainedModel& trained, std::int64_
           row.begin() + static_cast<std::ptrdiff_t>(std::min(count, static_cast<std::int64_t>(row.size())))};
 }
 
+std::map<std::string, Tensor> log_decays(const LanguageModel& model, const std::vector<std::int64_t>& tokens) {
+  const Tensor input = Tensor::empty({1, static_cast<std::int64_t>(tokens.size())}, DType::i64);
+  std::copy(tokens.begin(), tokens.end(), input.span<std::int64_t>().begin());
+  DecayCollector collector;
+  ForwardContext context;
+  context.probes = &collector;
+  model.logits(input, context);
+  return std::move(collector.found);
+}
+
 }  // namespace
+
+bool has_token_decays(const std::filesystem::path& model) {
+  return !log_decays(*load_trained_model(model).model, {0}).empty();
+}
 
 TokenDecays read_token_decays(const std::filesystem::path& model, const std::filesystem::path& text,
                               std::int64_t count) {
@@ -88,17 +102,11 @@ TokenDecays read_token_decays(const std::filesystem::path& model, const std::fil
   const std::vector<std::int64_t> tokens =
       text.empty() ? tokens_of_run(trained, count) : tokens_of_text(trained, text, count);
   const auto length = static_cast<std::int64_t>(tokens.size());
-  const Tensor input = Tensor::empty({1, length}, DType::i64);
-  std::copy(tokens.begin(), tokens.end(), input.span<std::int64_t>().begin());
-  DecayCollector collector;
-  ForwardContext context;
-  context.probes = &collector;
-  trained.model->logits(input, context);
   TokenDecays result;
   result.source = text.empty() ? fmt::format("{} tokens of the run's held-out data", length)
                                : fmt::format("the first {} tokens of {}", length, text.filename().string());
   for (const std::int64_t token : tokens) result.tokens.push_back(printed(trained.tokenizer.decode({&token, 1})));
-  for (const auto& [module, value] : collector.found) {
+  for (const auto& [module, value] : log_decays(*trained.model, tokens)) {
     LayerTokenDecay& layer = result.layers.emplace_back();
     layer.layer = layer_of(module);
     layer.log_decay = value.to_doubles();

@@ -29,6 +29,9 @@ struct TokenDecays {
   std::string source;  ///< What the text is, for a caption.
 };
 
+/// Whether some layer of a trained model has a decay that depends on the data. Throws what load_trained_model throws.
+bool has_token_decays(const std::filesystem::path& model);
+
 /// Reads the model (run/load_model.h) and runs it over the first `count` tokens of the file `text`; without a file over
 /// held-out data of its run (or training data where none is held out). A `count` of 0 is the run's context. Throws
 /// DataError when the text is empty or does not fit the vocabulary, or no layer has a decay that depends on the data

@@ -8,6 +8,8 @@
 
 #include "analysis/decay_plot.h"
 #include "analysis/loss_plot.h"
+#include "analysis/token_decay.h"
+#include "analysis/token_decay_plot.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/interrupt.h"
@@ -31,6 +33,15 @@ void draw(const fs::path& output, Draw&& plot) {
   }
 }
 
+// A model without any decay needs no figure of them, and a finished training no error.
+bool can_draw_token_decays(const fs::path& run) {
+  try {
+    return has_token_decays(run);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void draw_figures(const RunResult& result) {
   const fs::path figures = result.folder / "figures";
   make_directories(figures);
@@ -41,13 +52,22 @@ void draw_figures(const RunResult& result) {
     options.output = loss;
     plot_loss(options);
   });
-  draw(decay, [&] {
-    DecayPlotOptions options;
-    const bool is_recorded = !RunFileReader(result.run_file).list("decay/").empty();
-    options.source = is_recorded ? result.run_file : result.checkpoint;
-    options.output = decay;
-    plot_decay(options);
-  });
+  // Decays that are parameters are recorded when log.decays_every asks for them; what depends on the data is computed.
+  if (!RunFileReader(result.run_file).list("decay/").empty()) {
+    draw(decay, [&] {
+      DecayPlotOptions options;
+      options.source = result.run_file;
+      options.output = decay;
+      plot_decay(options);
+    });
+  } else if (can_draw_token_decays(result.folder)) {
+    draw(decay, [&] {
+      TokenDecayPlotOptions options;
+      options.source = result.folder;
+      options.output = decay;
+      plot_token_decay(options);
+    });
+  }
 }
 
 void report_evaluation(const Evaluation& evaluation) {
