@@ -73,15 +73,21 @@ Var MatrixStateMixer::constant_decay(const Var& like, std::int64_t attention, co
   return Var(raw);
 }
 
+void MatrixStateMixer::probe_decay(const Wkv6Inputs& inputs, const ForwardContext& context) const {
+  if (inputs.decay.shape() != inputs.key.shape()) {  // One for all tokens.
+    probe(context, "decay", Var(inputs.decay.value().reshaped({attention_})), "channel");
+    return;
+  }
+  probe(context, "decay", inputs.decay);
+  // What every token's decay is, as all time mixes with a decay per token show it: w = exp(-exp(decay)).
+  probe(context, "log_decay", scale(activation(Activation::exp, inputs.decay), -1));
+}
+
 Var MatrixStateMixer::attend(Wkv6Inputs inputs, const Var& start, const ForwardContext& context) const {
   const Var carried = read_state(context, "wkv");
   inputs.state = carried.defined() ? carried : start;
   inputs.head_size = head_size_;
-  probe(context, "decay", inputs.decay, inputs.decay.shape().rank() == 3 ? "batch,time,channel" : "channel");
-  // What every token's decay is, as all time mixes with a decay per token show it: w = exp(-exp(decay)).
-  if (context.probes != nullptr && inputs.decay.shape() == inputs.key.shape()) {
-    probe(context, "log_decay", scale(activation(Activation::exp, inputs.decay), -1));
-  }
+  if (context.probes != nullptr) probe_decay(inputs, context);
   const Wkv6Result wkv = wkv6(inputs, wants_state(context));
   write_state(context, "wkv", wkv.final_state);
   probe(context, "wkv", wkv.y);

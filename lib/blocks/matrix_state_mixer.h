@@ -62,6 +62,10 @@ class MatrixStateMixer : public ShiftedMixer {
   Linear *receptance_ = nullptr, *key_ = nullptr, *value_ = nullptr, *output_ = nullptr;
 
  private:
+  /// `decay`, raw: [batch, time, channels] when it depends on the token, else [channels]; of the former also
+  /// `log_decay`.
+  void probe_decay(const Wkv6Inputs& inputs, const ForwardContext& context) const;
+
   GroupNorm* group_norm_ = nullptr;
   LayerNorm* layer_norm_ = nullptr;
 };

@@ -306,6 +306,23 @@ TEST_P(KindWithState, DeclaredStateIsTheWrittenState) {
   }
 }
 
+TEST_P(EveryKind, ProbesHaveTheAxesTheyName) {
+  struct Axes final : ProbeSink {
+    void probe(const std::string& path, const Var& value, std::string_view dimensions) override {
+      std::vector<std::string> names(1);
+      for (const char c : dimensions) c == ',' ? names.emplace_back() : names.back() += c;
+      ASSERT_EQ(static_cast<int>(names.size()), value.shape().rank()) << path << ": " << dimensions;
+      for (int i = 0; i < value.shape().rank(); ++i) {
+        const std::int64_t size = value.shape()[i];
+        EXPECT_EQ(size, names[i] == "batch" ? 3 : names[i] == "time" ? 7 : size) << path << ": " << dimensions;
+      }
+    }
+  } axes;
+  ForwardContext context;
+  context.probes = &axes;
+  build(DType::f32)->forward(Var(normal_tensor({3, 7, 8}, "x", 1, DType::f32)), context);
+}
+
 TEST_P(EveryKind, ShapeOnlyGivesTheShapes) {
   const ShapeOnly shape_only;
   const auto mixer = make_root(
