@@ -1,8 +1,11 @@
 // Gated linear attention (Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Training",
 // arXiv:2312.06635). Per head, with decays per key channel:
-//   g = log σ(W_2 (W_1 x) + b) / c      c = gate_normalizer, W_1: [gate_rank, width], W_2: [heads · key_size,
-//   gate_rank] S_t = S_{t-1} diag(e^{g_t}) + v_t k_tᵀ    y_t = key_size^(-1/2) S_t q_t out = W_o (RMSNorm_head(y) ⊙
-//   SiLU(W_g x))                              W_g: [heads · value_size, width]
+//
+//   g = log σ(W_2 (W_1 x) + b) / gate_normalizer     W_1: [gate_rank, width], W_2: [heads · key_size, gate_rank]
+//   S_t = S_{t-1} diag(e^{g_t}) + v_t k_tᵀ
+//   y_t = key_size^(-1/2) S_t q_t
+//   out = W_o (RMSNorm_head(y) ⊙ SiLU(W_g x))         W_g: [heads · value_size, width]
+//
 // Projections and state: blocks/linear_state_mixer.h. Initial values: N(0, 0.02²), biases 0.
 #include <fmt/format.h>
 

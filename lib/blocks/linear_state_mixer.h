@@ -1,9 +1,12 @@
 // What linear attention, retention, gated linear attention and the delta rule share: heads whose keys and values may
 // differ in size, and a matrix-valued state that is read after it is written (autograd/ops/wkv7.h).
 //
-//   q = W_q x    k = W_k x    v = W_v x             W_q, W_k: [heads · key_size, width], W_v: [heads · value_size,
-//   width] with a convolution: q, k and v each go through a short causal convolution in time and SiLU out = W_o y W_o:
-//   [width, heads · value_size]
+//   q = W_q x     W_q: [heads · key_size, width]
+//   k = W_k x     W_k: [heads · key_size, width]
+//   v = W_v x     W_v: [heads · value_size, width]
+//   out = W_o y   W_o: [width, heads · value_size]
+//
+// With a convolution, q, k and v each go through a short causal convolution in time and SiLU.
 // State: wkv [heads, value_size, key_size]; with a convolution the last inputs of q_conv1d, k_conv1d and v_conv1d.
 #pragma once
 

@@ -10,8 +10,8 @@
 //   q = W_qq mix(x, m_qq)   κ = W_kk mix(x, m_kk)   ν = W_vv mix(x, m_vv)        [d, width]
 //   out += W_oo (softmax_causal(q κᵀ / sqrt(d)) ν)                               W_oo: [width, d]
 //
-// Channel mix (`ffn`): blocks/receptance_channel_mix.h. Channel mix "mish_glu":  out = W_v ((W_aa mix(x, m_k)) ⊙
-// mish(W_bb mix(x, m_r)))
+// Channel mix (`ffn`): blocks/receptance_channel_mix.h. Channel mix "mish_glu", F = hidden_width:
+//   out = W_v ((W_aa mix(x, m_k)) ⊙ mish(W_bb mix(x, m_r)))      W_aa, W_bb: [F, width], W_v: [width, F]
 //
 // State of the time mix: x [width] (the last input) and wkv [3, A] (rows a, b, p); of the channel mix: x [width].
 #include <fmt/format.h>
