@@ -32,13 +32,11 @@ struct FullParams : SimpleParams {
 
 template <class Params>
 void describe_common(Fields<Params>& f) {
-  // Members of the common base, as members of Params.
-  const auto own = []<class M, class Base>(M Base::*member) { return static_cast<M Params::*>(member); };
   f.paper("arXiv:2105.14103");
-  f.add("attention_width", own(&Params::attention_width), "channels of query, key and value; 0: the model's width",
-        at_least(0))
+  f.add("attention_width", member_of<Params>(&SimpleParams::attention_width),
+        "channels of query, key and value; 0: the model's width", at_least(0))
       .unit("channels");
-  f.add("init_deviation", own(&Params::init_deviation),
+  f.add("init_deviation", member_of<Params>(&SimpleParams::init_deviation),
         "standard deviation of the initial projections (the output's is divided by sqrt(2 layers))", at_least(0));
 }
 
@@ -50,8 +48,7 @@ void describe_simple(Fields<SimpleParams>& f) {
 void describe_full(Fields<FullParams>& f) {
   f.doc(
       "AFT-full: per channel, a mean of all past values weighted by key and a learned bias for every pair of "
-      "positions, "
-      "gated by the query. Its time grows with the square of the context, channel by channel.");
+      "positions, gated by the query. Its time grows with the square of the context, channel by channel.");
   describe_common(f);
   f.add("max_length", &FullParams::max_length, "the longest sequence: the side of the matrix of biases",
         between(1, 8192))

@@ -41,11 +41,14 @@ void describe(Fields<Params>& f) {
         "channels per head; 0: 64, or the model's width where that is smaller (arXiv:1706.03762, section 3.2.2)",
         at_least(0))
       .unit("channels");
-  f.add("positions", &Params::positions, "how tokens learn where they stand",
-        one_of({{"none", "only by what the past holds"},
-                {"rotary", "queries and keys turned by their position (arXiv:2104.09864)"},
-                {"alibi", "scores lowered in proportion to the distance (arXiv:2108.12409)"},
-                {"learned", "a learned vector per position added to the input"}}));
+  f.add(
+      "positions", &Params::positions, "how tokens learn where they stand",
+      one_of({{"none", "only by what the past holds"},
+              {"rotary", "queries and keys turned by their position (arXiv:2104.09864)"},
+              {"alibi",
+               "scores lowered by the distance times 2^(-8h/H) in head h = 1...H (arXiv:2108.12409; that paper's code "
+               "interpolates where H is no power of two)"},
+              {"learned", "a learned vector per position added to the input"}}));
   f.add("rotary_base", &Params::rotary_base, "base of the rotary angles", above(0));
   f.add("max_length", &Params::max_length, "learned positions: the longest sequence", between(1, 1 << 20))
       .unit("tokens");

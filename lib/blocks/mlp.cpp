@@ -24,10 +24,8 @@ struct GeluMlpParams : MlpParams {
 
 template <class Params>
 void describe_common(Fields<Params>& f, const char* hidden_width) {
-  // Members of the common base, as members of Params.
-  const auto own = []<class M, class Base>(M Base::*member) { return static_cast<M Params::*>(member); };
-  f.add("hidden_width", own(&Params::hidden_width), hidden_width, at_least(0)).unit("channels");
-  f.add("init_deviation", own(&Params::init_deviation),
+  f.add("hidden_width", member_of<Params>(&MlpParams::hidden_width), hidden_width, at_least(0)).unit("channels");
+  f.add("init_deviation", member_of<Params>(&MlpParams::init_deviation),
         "standard deviation of the initial projections (value's is divided by sqrt(2 layers))", at_least(0));
 }
 
@@ -92,7 +90,7 @@ class NoChannelMix final : public Mixer {
 const RegisterKind<Mixer, GeluMlpParams, MixerSite> gelu_mlp(
     "channel_mix", "gelu_mlp",
     [](Fields<GeluMlpParams>& f) {
-      f.doc("The Transformer's MLP: two layers with GELU.");
+      f.doc("The Transformer's MLP: two layers, between them GELU (arXiv:1606.08415) in the form with tanh.");
       f.paper("arXiv:1706.03762");
       describe_common(f, "channels of the hidden layer; 0: four times the model's width");
       f.add("bias", &GeluMlpParams::bias, "biases in both layers");

@@ -26,11 +26,13 @@ struct Params : LinearStateParams {
 constexpr Expansion expansion = {1, 2};
 
 void describe(Fields<Params>& f) {
-  f.doc("Retention: a matrix-valued state with one fixed decay per head, a norm per head and a gate.");
+  f.doc(
+      "Retention: a matrix-valued state with one fixed decay per head, a norm per head and a gate. The rotation of "
+      "queries and keys by their position (xPos) in the paper is left out.");
   f.paper("arXiv:2307.08621");
   describe_linear_state(f, expansion);
   f.add("decay", &Params::decay, "how the state forgets",
-        one_of({{"fixed", "by 2^(-5-h) in head h"}, {"none", "never"}}));
+        one_of({{"fixed", "a token leaves 1 - 2^(-5-h) of the state in head h = 0, 1, ..."}, {"none", "never"}}));
   f.add("group_norm", &Params::group_norm, "normalise the output per head (group_norm)");
   f.add("norm_epsilon", &Params::norm_epsilon, "added to the variance of a head", above(0));
   f.add("gate", &Params::gate, "gate the normalised output with SiLU of a projection (g_proj)");

@@ -17,4 +17,10 @@ inline Initialiser branch_end(double deviation, const MixerSite& site) {
   return initialise::normal(deviation / std::sqrt(2.0 * site.layers));
 }
 
+/// A member of a base of Params as a member of Params, which is what Fields<Params> takes.
+template <class Params, class Base, class Member>
+constexpr Member Params::*member_of(Member Base::*member) {
+  return static_cast<Member Params::*>(member);
+}
+
 }  // namespace rwkvlab
