@@ -81,6 +81,7 @@ class Training {
   }
 
   void forward() {
+    const PrecisionScope precision(workload_.precision);
     const Tape tape;
     const Batch batch = next_batch();
     model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {});
@@ -109,6 +110,7 @@ class Training {
 
  private:
   void differentiate() {
+    const PrecisionScope precision(workload_.precision);
     const Batch batch = next_batch();
     Tape tape;
     tape.backward(model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {}).loss);
@@ -123,16 +125,20 @@ class Training {
 };
 
 // Replays products on operands of the right sizes. Products of one shape share their operands, so the caches are at
-// least as warm as in a step: the comparison favours the products.
+// least as warm as in a step, and bfloat16 operands are there already: the comparison favours the products.
 class Products {
  public:
   explicit Products(std::vector<kernels::MatmulCall> calls) : calls_(std::move(calls)) {}
 
   void run() {
     for (const auto& call : calls_) {
-      kernels::batched_matmul_as_onednn_would(call, operand(0, call.batch * call.m * call.k),
-                                              operand(1, call.batch * call.k * call.n),
-                                              operand(2, call.batch * call.m * call.n));
+      const auto a = call.batch * call.m * call.k, b = call.batch * call.k * call.n;
+      float* const c = operand(2, call.batch * call.m * call.n).data<float>();
+      if (call.bfloat16) {
+        kernels::batched_matmul_as_onednn_would(call, rounded(0, a).bfloat16(), rounded(1, b).bfloat16(), c);
+      } else {
+        kernels::batched_matmul_as_onednn_would(call, operand(0, a).data<float>(), operand(1, b).data<float>(), c);
+      }
     }
   }
 
@@ -143,18 +149,25 @@ class Products {
   }
 
  private:
-  float* operand(int role, std::int64_t elements) {
+  const ProductOperand& rounded(int role, std::int64_t elements) {
+    ProductOperand& copy = rounded_[{role, elements}];
+    if (!copy.is_bfloat16()) copy = ProductOperand::rounded(operand(role, elements));
+    return copy;
+  }
+
+  const Tensor& operand(int role, std::int64_t elements) {
     Tensor& tensor = operands_[{role, elements}];
     if (!tensor.defined()) {
       tensor = Tensor::empty({elements});
       const RandomStream random(2, "operands");
       for (std::int64_t i = 0; i < elements; ++i) tensor.data<float>()[i] = static_cast<float>(random.uniform(i) - 0.5);
     }
-    return tensor.data<float>();
+    return tensor;
   }
 
   std::vector<kernels::MatmulCall> calls_;
   std::map<std::pair<int, std::int64_t>, Tensor> operands_;
+  std::map<std::pair<int, std::int64_t>, ProductOperand> rounded_;
 };
 
 }  // namespace
@@ -191,6 +204,7 @@ TrainWorkload train_workload(const LoadedExperiment& loaded) {
   workload.model.vocabulary_size = model->vocabulary();
   workload.batch = e.train.batch;
   workload.context = e.train.context;
+  workload.precision = e.train.precision;
   workload.data = std::move(built.data);
   // L2Wrap decides whether the head sees all tokens.
   const Node* const l2wrap = loaded.tree.find_path("train.objective.l2wrap");
@@ -203,6 +217,7 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
   TrainBenchReport report;
   report.workload = workload.name;
   report.threads = kernels::threads();
+  report.precision = precision_used(workload.precision);
 
   reset_peak_memory();
   Training training(workload);
@@ -241,7 +256,7 @@ std::string text(const TrainBenchReport& r) {
     return fmt::format("  {:<28}{:>10.1f} ms   {}\n", what, seconds * 1e3, note);
   };
   const double rate = r.product_flops / r.products * 1e-9;
-  return fmt::format("workload {}, {} thread{}, float32\n", r.workload, r.threads, r.threads == 1 ? "" : "s") +
+  return fmt::format("workload {}, {} thread{}, {}\n", r.workload, r.threads, r.threads == 1 ? "" : "s", r.precision) +
          line("training step", r.step, fmt::format("{:.0f} tokens/s", r.tokens / r.step)) +
          line("  making the batch", r.data, fmt::format("{:.1f} % of the step", 100 * r.data / r.step)) +
          line("  forward", r.forward - r.data, "") + line("  backward", r.forward_backward - r.forward, "") +
@@ -259,7 +274,7 @@ std::string text(const TrainBenchReport& r) {
 nlohmann::json json(const TrainBenchReport& r) {
   nlohmann::json result = {{"workload", r.workload},
                            {"threads", r.threads},
-                           {"precision", "float32"},
+                           {"precision", r.precision},
                            {"step_seconds", r.step},
                            {"data_seconds", r.data},
                            {"forward_seconds", r.forward},

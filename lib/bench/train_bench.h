@@ -19,7 +19,8 @@ struct TrainWorkload {
   int batch = 8;
   int context = 256;
   double l2wrap = 1e-4;
-  std::shared_ptr<const DataSet> data;  ///< where batches come from; null: one batch of random tokens
+  std::string precision = float32_precision;  ///< train.precision
+  std::shared_ptr<const DataSet> data;        ///< where batches come from; null: one batch of random tokens
 };
 
 /// "<model>-small": 6 layers, width 256, context 256, batch 8, 256 symbols. "<model>-169m": 12 layers, width 768,
@@ -39,9 +40,11 @@ struct TrainBenchOptions {
 struct TrainBenchReport {
   std::string workload;
   int threads = 0;
-  double step = 0;      ///< forward, backward, clipping and AdamW
-  double products = 0;  ///< the step's matrix products alone: oneDNN on its own threads, the same shapes
-  double forward = 0;   ///< forward pass and loss, recorded
+  std::string precision;  ///< that was used (train/precision.h), in the step and in its products alone
+  double step = 0;        ///< forward, backward, clipping and AdamW
+  double products =
+      0;  ///< the step's matrix products alone: oneDNN on its own threads, the same shapes and number formats
+  double forward = 0;  ///< forward pass and loss, recorded
   double forward_backward = 0;
   double product_flops = 0;  ///< of one step
   double data = 0;           ///< of the step: making the batch

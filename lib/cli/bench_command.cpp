@@ -16,7 +16,7 @@ namespace rwkvlab::cli {
 namespace {
 
 struct BenchArguments {
-  std::string workload = "small", against;
+  std::string workload = "small", against, precision;
   std::vector<std::string> settings;
   int threads = 0;
   TrainBenchOptions options;
@@ -32,7 +32,10 @@ TrainWorkload workload_of(const std::string& name, const std::vector<std::string
 
 int bench_train_command(const BenchArguments& arguments) {
   if (arguments.threads > 0) kernels::set_threads(arguments.threads);
-  const TrainWorkload workload = workload_of(arguments.workload, arguments.settings);
+  TrainWorkload workload = workload_of(arguments.workload, arguments.settings);
+  if (!arguments.precision.empty()) workload.precision = arguments.precision;
+  const std::string note = precision_note(workload.precision);
+  if (!note.empty()) fmt::print(stderr, "note: {}\n", note);
   std::optional<TrainWorkload> against;
   if (!arguments.against.empty()) against = workload_of(arguments.against, {});
   const TrainBenchReport report = bench_train(workload, arguments.options, against ? &*against : nullptr);
@@ -54,6 +57,10 @@ void add_bench_command(Program& program) {
   train->add_option("--set", arguments->settings, "change a value of the experiment file: path.to.key=value")
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
+  train
+      ->add_option("--precision", arguments->precision,
+                   "of the matrix products (train.precision); default: the experiment file's, else float32")
+      ->check(CLI::IsMember({float32_precision, bfloat16_precision}));
   train->add_option("--threads", arguments->threads, "threads; default: all cores that the process may use")
       ->check(CLI::PositiveNumber);
   train

@@ -1,9 +1,10 @@
-// Matrix products: float through oneDNN, double through Eigen. Every product of the library passes here.
+// Matrix products: float and bfloat16 through oneDNN, double through Eigen. Every product of the library passes here.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "kernels/bfloat16.h"
 #include "kernels/sizes.h"
 
 namespace rwkvlab::kernels {
@@ -17,6 +18,7 @@ struct MatmulCall {
   bool transpose_a = false, transpose_b = false;
   bool accumulate = false;
   Index stride_a = 0, stride_b = 0, stride_c = 0;
+  bool bfloat16 = false;  ///< A and B are; C is float. The functions that compute set this by themselves
 
   /// 2 batch m n k: a multiplication and an addition each count as one.
   double flops() const {
@@ -35,9 +37,19 @@ void matmul(Index m, Index n, Index k, const Real* a, bool transpose_a, const Re
 template <class Real>
 void batched_matmul(const MatmulCall& call, const Real* a, const Real* b, Real* c);
 
+/// The same with operands in bfloat16. Products of two are exact in float; oneDNN adds them up in float and takes
+/// denormal operands for 0. The same bits for every thread count, too. Throws BugError on a processor without
+/// has_bfloat16_products() that oneDNN does not serve.
+void batched_matmul(const MatmulCall& call, const Bfloat16* a, const Bfloat16* b, float* c);
+
+/// Whether this processor multiplies bfloat16 faster than float: AVX512-BF16 or AMX, as oneDNN sees it (its environment
+/// variable ONEDNN_MAX_CPU_ISA can hide them).
+bool has_bfloat16_products();
+
 /// The same products as a plain user of oneDNN would compute them, on its own threads: the yardstick of the benchmarks.
 /// Not used in training, because the bits may depend on the number of threads.
 void batched_matmul_as_onednn_would(const MatmulCall& call, const float* a, const float* b, float* c);
+void batched_matmul_as_onednn_would(const MatmulCall& call, const Bfloat16* a, const Bfloat16* b, float* c);
 
 /// Tells the recorders of this thread about a product. matmul() and batched_matmul() do so themselves; a caller that
 /// only plans shapes calls this instead of computing. Costs one test of a thread-local pointer when nobody records.

@@ -99,6 +99,7 @@ DescribeOptions describe_options(Module& model, const TrainParams& train) {
   DescribeOptions options;
   options.batch = train.batch;
   options.context = train.context;
+  options.precision = train.precision;
   options.keeps_gradients = train.accumulate > 1;
   options.trained_parameters = 0;
   for (const TrainedParameter& trained : trained_parameters(model, train.parameter_policy()))

@@ -9,6 +9,7 @@
 #include "kernels/matmul.h"
 #include "models/language_model.h"
 #include "tensor/memory.h"
+#include "train/precision.h"
 
 namespace rwkvlab {
 namespace {
@@ -68,6 +69,7 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
   result.batch = options.batch;
   result.context = options.context;
   const ShapeOnly shape_only;
+  const PrecisionScope precision(options.precision);
   FlopCounter counter;
   model.allocate_uninitialised();
   const Tensor tokens = Tensor::empty({options.batch, options.context}, DType::i64);

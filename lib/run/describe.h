@@ -55,6 +55,7 @@ struct DescribeOptions {
   bool keeps_gradients = false;          ///< gradients of earlier micro-batches are there during forward
   std::int64_t optimizer_values = 2;     ///< kept per trained parameter: AdamW keeps two moments
   std::int64_t trained_parameters = -1;  ///< elements that are not frozen; -1: all
+  std::string precision = "float32";     ///< train.precision: rounded operands take memory of their own
 };
 
 /// Describes a rooted language model that has no memory yet. Runs one forward and backward pass in shape-only mode, so

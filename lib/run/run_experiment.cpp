@@ -113,7 +113,8 @@ RunFolder open_folder(const LoadedExperiment& loaded, const RunOptions& options)
 
 RunFileWriter open_run_file(const RunFolder& folder, const LoadedExperiment& loaded, bool resumed, std::int64_t step) {
   const Experiment& e = loaded.experiment;
-  const Environment environment = environment_now(e.seed, kernels::threads());
+  Environment environment = environment_now(e.seed, kernels::threads());
+  environment["precision_used"] = precision_used(e.train.precision);
   RunFileOptions options;
   options.flush_seconds = e.log.flush_seconds;
   std::error_code ignored;
@@ -138,6 +139,8 @@ void introduce(const LoadedExperiment& loaded, const BuiltExperiment& built, con
                           grouped(train.tokens_per_step()), train.batch, train.context,
                           train.accumulate > 1 ? fmt::format(" x {}", train.accumulate) : "", kernels::threads(),
                           kernels::threads() == 1 ? "" : "s"));
+  const std::string note = precision_note(train.precision);
+  if (!note.empty()) output.line("note   " + note);
 }
 
 }  // namespace

@@ -24,6 +24,15 @@ void describe(Fields<TrainParams>& f) {
   f.kind("optimizer", &P::optimizer, "optimizer", "how parameters follow their gradients", "adamw");
   f.kind("objective", &P::objective, "objective", "what the model is trained to do", "language_modelling");
   f.add("gradient_clip", &P::gradient_clip, "largest global gradient norm; 0: no clipping", at_least(0));
+  f.add(
+      "precision", &P::precision,
+      "number format of the operands of the linear layers' matrix products; weights, gradients, the optimiser, "
+      "recurrences, norms, all sums and evaluations are float32 either way",
+      one_of({{float32_precision, "single precision"},
+              {bfloat16_precision,
+               "inputs, weights and gradients are rounded to bfloat16 (to nearest even) where both sides of the weight "
+               "are 64 or more, and their products are added up in float32: about twice the speed of these products; "
+               "a processor without AVX512-BF16 trains in float32 and says so"}}));
   f.add("layerwise_learning_rate", &P::layerwise_learning_rate,
         "use the blocks' own learning-rate scales (RWKV: 2 for decays, 3 for bonuses)");
   f.add("warm_up_stage", &P::warm_up_stage,

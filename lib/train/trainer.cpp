@@ -105,6 +105,7 @@ StepReport Trainer::step(TrainingObserver& observer) {
 // L2Wrap, which the loss's gradient does not scale, is averaged like everything else, as in one large batch.
 double Trainer::accumulate_gradients(TrainingObserver& observer) {
   clear_gradients(parameters_);
+  const PrecisionScope precision(params_.precision);
   double sum = 0;
   for (int j = 0; j < params_.accumulate && std::isfinite(sum); ++j) {
     ForwardContext context = forward_context(position_.micro_batches + j);
@@ -135,6 +136,7 @@ std::string Trainer::where_non_finite() {
   const std::string gradient = non_finite_gradient(parameters_);
   clear_gradients(parameters_);
   NonFiniteSearch search;
+  const PrecisionScope precision(params_.precision);
   for (int j = 0; j < params_.accumulate && search.path().empty(); ++j) {
     ForwardContext context = forward_context(position_.micro_batches + j);
     context.probes = &search;

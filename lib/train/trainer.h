@@ -13,6 +13,7 @@
 #include "train/checkpoint.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
+#include "train/precision.h"
 #include "train/schedule.h"
 
 namespace rwkvlab {
@@ -28,6 +29,7 @@ struct TrainParams {
   Choice optimizer;
   Choice objective;
   double gradient_clip = 1;
+  std::string precision = float32_precision;
   bool layerwise_learning_rate = true;
   bool warm_up_stage = false;
   std::vector<ParameterGroup> parameter_groups;

@@ -66,5 +66,17 @@ TEST(BenchTrain, CountsTheProductsThatRunAndComparesSteps) {
   EXPECT_EQ(json(bench_train(few, quick)).count("against"), 0U);
 }
 
+TEST(BenchTrain, ComparesBfloat16WithBfloat16) {
+  const TemporaryFolder folder;
+  const TrainBenchOptions quick = {1, 1e-4};
+  const TrainWorkload workload = train_workload(
+      load_experiment(folder.make("recall.yaml", recall), {"model.width=64", "train.precision=bfloat16_products"}));
+  EXPECT_EQ(workload.precision, "bfloat16_products");
+  const TrainBenchReport report = bench_train(workload, quick);
+  EXPECT_EQ(report.precision, precision_used("bfloat16_products"));
+  EXPECT_THAT(text(report), HasSubstr(report.precision));
+  EXPECT_EQ(json(report).at("precision"), report.precision);
+}
+
 }  // namespace
 }  // namespace rwkvlab

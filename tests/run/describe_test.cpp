@@ -7,6 +7,7 @@
 #include "run/experiment.h"
 #include "tensor/memory.h"
 #include "tests/run/make_experiment.h"
+#include "train/precision.h"
 
 namespace rwkvlab {
 namespace {
@@ -100,23 +101,34 @@ class Describe : public testing::Test {
   TemporaryFolder folder_;
 };
 
-TEST_F(Describe, MemoryIsWhatARealPassUses) {
-  const auto described = model();
-  const ModelDescription description = describe_model(*described, {2, 24});
-  const auto real = model();
-  real->allocate(1);
+void expect_memory_of_a_real_pass(Module& described, Module& real, const std::string& precision) {
+  DescribeOptions options = {2, 24};
+  options.precision = precision;
+  const ModelDescription description = describe_model(described, options);
+  real.allocate(1);
   const Tensor tokens = Tensor::zeros({2, 24}, DType::i64);
   const std::int64_t before = memory_use().live;
   reset_peak_memory();
+  const PrecisionScope scope(precision);
   Tape tape;
   ForwardContext context;
   context.training = true;
   {
-    const CrossEntropyLoss loss = dynamic_cast<LanguageModel&>(*real).loss(tokens, tokens, 0, context);
+    const CrossEntropyLoss loss = dynamic_cast<LanguageModel&>(real).loss(tokens, tokens, 0, context);
     EXPECT_EQ(description.memory.activations, memory_use().live - before);
     tape.backward(loss.loss);
   }
   EXPECT_EQ(description.memory.peak, memory_use().peak - before);
+}
+
+TEST_F(Describe, MemoryIsWhatARealPassUses) {
+  expect_memory_of_a_real_pass(*model(), *model(), "float32");
+  const auto wide = [this] {
+    return build_model(
+        load_experiment(folder_.make("model.yaml", "model: {kind: language_model, layers: 2, width: 64}\n"),
+                        {"model.vocabulary_size=70"}));
+  };
+  expect_memory_of_a_real_pass(*wide(), *wide(), "bfloat16_products");
 }
 
 TEST_F(Describe, PartsAddUp) {

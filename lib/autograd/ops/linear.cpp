@@ -1,5 +1,5 @@
 // y = x Wᵀ + b;  ∂x = ∂y W;  ∂W = ∂yᵀ x;  ∂b = Σ_rows ∂y.  With W stored as [in, out]: y = x W + b;  ∂x = ∂y Wᵀ;  ∂W =
-// xᵀ ∂y.
+// xᵀ ∂y. In bfloat16, x, W and ∂y of the products are rounded; y, ∂x, ∂W and ∂b are float32.
 #include "autograd/ops/linear.h"
 
 #include "autograd/ops/common.h"
@@ -23,14 +23,16 @@ class Linear final : public Op {
                          : "input [..., in], weight [out, in] and bias [out] or none",
             in);
     const Tensor y = Tensor::empty(x.shape().with_last(outputs_of(weight.shape())), x.dtype());
-    multiply_into({x.shape().rows(), y.shape()[-1], x.shape()[-1]}, x, false, weight, !input_major_, y);
+    choose_operands(x, weight);
+    multiply_into({x.shape().rows(), y.shape()[-1], x.shape()[-1]}, x_, false, weight_, !input_major_, y);
     if (bias.defined()) {
       for_real(x.dtype(), [&]<class Real>(Real) {
         kernels::add_vector<Real>({y.shape().rows(), y.shape()[-1]}, y.data<Real>(), bias.data<Real>(), y.data<Real>());
       });
     }
-    if (wants(0)) weight_ = weight;
-    if (wants(1)) x_ = save(0, x);
+    if (!wants(0)) weight_ = {};
+    if (wants(1) && !is_bfloat16_) saved_x_ = save(0, x);
+    if (!wants(1) || !is_bfloat16_) x_ = {};
     if (bias.defined()) bias_shape_ = bias.shape();
     x_shape_ = x.shape();
     weight_shape_ = weight.shape();
@@ -41,17 +43,20 @@ class Linear final : public Op {
     const Tensor& dy = out[0];
     const std::int64_t rows = x_shape_.rows(), inputs = inputs_of(weight_shape_), outputs = outputs_of(weight_shape_);
     Tensors grads(3);
+    ProductOperand gradient(dy);
+    if (is_bfloat16_ && (wants(0) || wants(1))) gradient = ProductOperand::rounded(dy);
     if (wants(1)) {
       grads[1] = Tensor::empty(weight_shape_, dy.dtype());
+      const ProductOperand x = is_bfloat16_ ? std::move(x_) : saved_x_.get();
       if (input_major_) {
-        multiply_into({inputs, outputs, rows}, x_.get(), true, dy, false, grads[1]);
+        multiply_into({inputs, outputs, rows}, x, true, gradient, false, grads[1]);
       } else {
-        multiply_into({outputs, inputs, rows}, dy, true, x_.get(), false, grads[1]);
+        multiply_into({outputs, inputs, rows}, gradient, true, x, false, grads[1]);
       }
     }
     if (wants(0)) {
       grads[0] = Tensor::empty(x_shape_, dy.dtype());
-      multiply_into({rows, inputs, outputs}, dy, false, weight_, input_major_, grads[0]);
+      multiply_into({rows, inputs, outputs}, gradient, false, weight_, input_major_, grads[0]);
     }
     if (wants(2)) {
       grads[2] = Tensor::empty(bias_shape_, dy.dtype());
@@ -63,12 +68,20 @@ class Linear final : public Op {
   }
 
  private:
+  void choose_operands(const Tensor& x, const Tensor& weight) {
+    Bfloat16Products* const products = Bfloat16Products::current();
+    is_bfloat16_ = products != nullptr && x.dtype() == DType::f32 &&
+                   Bfloat16Products::reduces(inputs_of(weight.shape()), outputs_of(weight.shape()));
+    x_ = is_bfloat16_ ? products->input(x) : x;
+    weight_ = is_bfloat16_ ? products->weight(weight) : weight;
+  }
   std::int64_t inputs_of(const Shape& weight) const { return weight[input_major_ ? 0 : 1]; }
   std::int64_t outputs_of(const Shape& weight) const { return weight[input_major_ ? 1 : 0]; }
 
   bool input_major_;
-  Saved x_;
-  Tensor weight_;
+  bool is_bfloat16_ = false;
+  ProductOperand x_, weight_;  // After forward: x_ only if rounded.
+  Saved saved_x_;
   Shape x_shape_, weight_shape_, bias_shape_;
 };
 

@@ -1,4 +1,4 @@
-// y = x Wᵀ (+ b): the product behind every projection.
+// y = x Wᵀ (+ b): the product behind every projection. The only operation that heeds Bfloat16Products.
 #pragma once
 
 #include "autograd/var.h"

@@ -2,6 +2,7 @@
 #include "autograd/ops/matmul.h"
 
 #include "autograd/ops/common.h"
+#include "base/error.h"
 #include "kernels/matmul.h"
 
 namespace rwkvlab {
@@ -67,15 +68,19 @@ Var matmul(const Var& a, const Var& b, bool transpose_a, bool transpose_b) {
   return run_op_one<Matmul>({a, b}, transpose_a, transpose_b);
 }
 
-void multiply_into(const ProductSize& size, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-                   const Tensor& c) {
+void multiply_into(const ProductSize& size, const ProductOperand& a, bool transpose_a, const ProductOperand& b,
+                   bool transpose_b, const Tensor& c) {
   kernels::MatmulCall call;
   call.m = size.m;
   call.n = size.n;
   call.k = size.k;
   call.transpose_a = transpose_a;
   call.transpose_b = transpose_b;
-  run(call, a, b, c);
+  call.bfloat16 = a.is_bfloat16();
+  check_invariant(a.is_bfloat16() == b.is_bfloat16(), "both operands of a product are of one type");
+  if (!a.is_bfloat16()) return run(call, a.values(), b.values(), c);
+  if (ShapeOnly::active()) return kernels::note_matmul(call);
+  kernels::batched_matmul(call, a.bfloat16(), b.bfloat16(), c.data<float>());
 }
 
 }  // namespace rwkvlab

@@ -1,6 +1,7 @@
 // Batched matrix products, as attention needs them.
 #pragma once
 
+#include "autograd/bfloat16_products.h"
 #include "autograd/var.h"
 
 namespace rwkvlab {
@@ -13,8 +14,9 @@ struct ProductSize {
   std::int64_t m, n, k;
 };
 
-/// c [m, n] = op(a) op(b) on tensor memory of any shape with that many elements; in shape-only mode only counted.
-void multiply_into(const ProductSize& size, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-                   const Tensor& c);
+/// c [m, n] = op(a) op(b) on tensor memory of any shape with that many elements; in shape-only mode only counted. Both
+/// operands are bfloat16, and c is float32, or none is.
+void multiply_into(const ProductSize& size, const ProductOperand& a, bool transpose_a, const ProductOperand& b,
+                   bool transpose_b, const Tensor& c);
 
 }  // namespace rwkvlab
