@@ -61,11 +61,12 @@ TEST_F(TrainingInBfloat16, ReachesTheLossOfFloat32) {
   EXPECT_NE(single->weights, reduced->weights);
   const double first = single->witness.reports.front().loss, last = single->witness.reports.back().loss;
   EXPECT_LT(last, first - 0.3) << "the task is learnt";
-  // Every product is off by up to 2^-7 of itself, and a first loss of 2 to 3 nats in proportion at most.
-  EXPECT_NEAR(reduced->witness.reports.front().loss, first, 0.02);
-  // Steps go on from slightly other weights; seeds differ by several times as much.
-  EXPECT_NEAR(reduced->witness.reports.back().loss, last, 0.05);
-  EXPECT_NEAR(reduced->witness.evaluations.back().second.loss, single->witness.evaluations.back().second.loss, 0.05);
+  // Products are off by up to 2^-7 of themselves, in either direction: 0.0006 nats of 3 in the first loss. Steps then
+  // go on from slightly other weights: 0.0005 nats at the end. Ten and twenty times as much is allowed, which is about
+  // what another seed makes.
+  EXPECT_NEAR(reduced->witness.reports.front().loss, first, 0.006);
+  EXPECT_NEAR(reduced->witness.reports.back().loss, last, 0.01);
+  EXPECT_NEAR(reduced->witness.evaluations.back().second.loss, single->witness.evaluations.back().second.loss, 0.01);
 }
 
 TEST_F(TrainingInBfloat16, IsTheSameWithAnyNumberOfThreads) {
