@@ -6,10 +6,12 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "models/language_model.h"
 #include "tests/temporary_folder.h"
 #include "tests/verify/case_file.h"
 #include "train/optimizer.h"
+#include "verify/case_registry.h"
 #include "verify/runners.h"
 #include "verify/verify.h"
 
@@ -203,6 +205,45 @@ TEST(ChangedCases, AContradictionIsExplained) {
     const CaseReport report = run(file);
     EXPECT_EQ(report.status, VerifyStatus::unreadable) << fault.name << ": " << fault.explanation;
     EXPECT_NE(report.problem.find(fault.explanation), std::string::npos) << fault.name << ": " << report.problem;
+  }
+}
+
+// What docs/verify.md says about a system: what holds for all of them, and its own section.
+std::string page_of(const std::string& system) {
+  const std::string page = read_text(fs::path(RWKVLAB_SOURCE_DIR) / "docs" / "verify.md");
+  std::string part;
+  for (std::size_t begin = 0, end = 0; begin < page.size(); begin = end) {
+    end = std::min(page.find("\n### ", begin + 1), page.size());
+    const std::string heading = page.substr(begin, page.find('\n', begin + 1) - begin);
+    const bool of_one = heading.find("### `") != std::string::npos;
+    if (!of_one || heading.find("`" + system + "`") != std::string::npos) part += page.substr(begin, end - begin);
+  }
+  return part;
+}
+
+bool names_parameter(const std::string& page, std::string name) {
+  if (name.starts_with("blocks.")) name = name.substr(name.find('.', std::string_view("blocks.").size()) + 1);
+  if (page.find("`" + name + "`") != std::string::npos) return true;
+  const std::string in_block = name.substr(name.find('.') + 1);  // Without att., ffn. or attn.
+  return page.find("`" + in_block + "`") != std::string::npos;
+}
+
+TEST(ThePageOfVerify, NamesEveryKindInputAndParameter) {
+  for (const std::string& system : CaseRegistry::instance().systems()) {
+    const std::string page = page_of(system);
+    for (const CaseKind& kind : CaseRegistry::instance().kinds(system)) {
+      EXPECT_NE(page.find("`" + kind.name + "`"), std::string::npos) << system << " " << kind.name;
+    }
+    const auto files = cases_in(own_references() / system);
+    EXPECT_FALSE(files.empty()) << system;
+    for (const auto& file : files) {
+      for (const auto& [name, tensor] : CaseFile::read(file).tensors) {
+        const bool named = name.starts_with("in.")      ? page.find("`" + name.substr(3) + "`") != std::string::npos
+                           : name.starts_with("param.") ? names_parameter(page, name.substr(6))
+                                                        : true;
+        EXPECT_TRUE(named) << file << ": " << name;
+      }
+    }
   }
 }
 
