@@ -55,6 +55,14 @@ std::unique_ptr<Module> build_model(const Experiment& e, std::int64_t vocabulary
   return make_root(build_kind<Module, std::int64_t>("model", e.model, vocabulary));
 }
 
+// A forward pass that costs nothing. It leaves the model without memory, as it was.
+void pass_shapes(LanguageModel& model, std::int64_t batch, std::int64_t context, const ForwardContext& forward) {
+  const ShapeOnly shape_only;
+  model.allocate_uninitialised();
+  model.logits(Tensor::empty({batch, context}, DType::i64), forward);
+  for (Parameter* const parameter : model.parameters()) parameter->var = Var();
+}
+
 class ProbeLister final : public ProbeSink {
  public:
   void probe(const std::string& path, const Var& value, std::string_view dimensions) override {
@@ -109,19 +117,50 @@ void check_carried_evaluation(const LoadedExperiment& loaded, const DataSet& dat
   }
 }
 
+// Models with a longest sequence refuse longer rows; those of the evaluation would come after hours of training.
+void check_row_length(const LoadedExperiment& loaded, LanguageModel& model, const std::string& key, const Batch& rows,
+                      Diagnostics& problems) {
+  const std::int64_t length = rows.tokens.shape()[1];
+  ForwardContext forward;
+  forward.training = key == "train.context";
+  try {
+    pass_shapes(model, 1, length, forward);
+  } catch (const Error& error) {
+    const std::string set = rows.evaluation_set.empty() ? "" : fmt::format(" of the set '{}'", rows.evaluation_set);
+    problems.add(place_of(loaded.tree, rows.is_task ? "data" : key),
+                 fmt::format("{}: the model takes no rows of {} tokens{}: {}", rows.is_task ? "data" : key, length, set,
+                             error.what()));
+  }
+}
+
+void check_row_lengths(const LoadedExperiment& loaded, const DataSet& data, Module& module, Diagnostics& problems) {
+  auto* const model = dynamic_cast<LanguageModel*>(&module);
+  if (model == nullptr) return;
+  const Experiment& e = loaded.experiment;
+  const std::size_t before = problems.size();
+  const ShapeOnly shape_only;
+  check_row_length(loaded, *model, "train.context", data.training_batch(0, 1, e.train.context), problems);
+  if (problems.size() != before) return;
+  const std::int64_t context = e.evaluation.context > 0 ? e.evaluation.context : e.train.context;
+  const std::int64_t batches = data.held_out_batches(1, context, e.evaluation.batches);
+  std::set<std::string> seen;  // The first batches of a task are one of each set.
+  for (std::int64_t i = 0; i < batches; ++i) {
+    const Batch rows = data.held_out_batch(i, 1, context);
+    if (!seen.insert(rows.evaluation_set).second) break;
+    check_row_length(loaded, *model, "eval.context", rows, problems);
+  }
+}
+
 }  // namespace
 
 std::vector<ProbeSite> list_probes(Module& model, std::int64_t batch, std::int64_t context) {
-  const auto* const language_model = dynamic_cast<const LanguageModel*>(&model);
+  auto* const language_model = dynamic_cast<LanguageModel*>(&model);
   if (language_model == nullptr) throw ConfigError("only language models have probes so far");
-  const ShapeOnly shape_only;
-  model.allocate_uninitialised();
   ProbeLister lister;
   ForwardContext forward;
   forward.probes = &lister;
   forward.training = true;
-  language_model->logits(Tensor::empty({batch, context}, DType::i64), forward);
-  for (Parameter* const parameter : model.parameters()) parameter->var = Var();
+  pass_shapes(*language_model, batch, context, forward);
   return lister.sites;
 }
 
@@ -161,7 +200,9 @@ BuiltExperiment build_experiment(const LoadedExperiment& loaded) {
       built.objective =
           make_objective(e.train.objective, {built.model.get(), built.data.get(), e.train.batch, e.train.context});
     });
-    step("model", [&] { check_probes(loaded, *built.model, problems); });
+    const std::size_t before = problems.size();
+    check_row_lengths(loaded, *built.data, *built.model, problems);
+    if (problems.size() == before) step("model", [&] { check_probes(loaded, *built.model, problems); });
   }
   problems.throw_if_any();
   return built;

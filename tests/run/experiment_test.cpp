@@ -81,6 +81,21 @@ TEST_F(ExperimentFile, ImpossibleCombinationsAreFoundBeforeAnyWork) {
   EXPECT_THAT(problem("model: {width: 8, vocabulary_size: 10}\n"), HasSubstr("has no 'data'"));
 }
 
+TEST_F(ExperimentFile, RowsThatAreTooLongForTheModelAreFoundBeforeAnyWork) {
+  folder_.make("experiment/text.txt", small_text());
+  const std::string data = "data: {kind: text, files: [text.txt]}\n";
+  EXPECT_THAT(
+      problem("model: {layers: 1, width: 8, positions: learned, max_length: 8}\n" + data + "train: {context: 16}\n"),
+      AllOf(HasSubstr("bad.yaml:3:18: error: train.context"), HasSubstr("set model.max_length: 16")));
+  EXPECT_THAT(problem("model: {layers: 1, width: 8, time_mix: {kind: aft_full, max_length: 16}}\n" + data +
+                      "train: {context: 16}\neval: {context: 32}\n"),
+              AllOf(HasSubstr("bad.yaml:4:17: error: eval.context"), HasSubstr("time_mix.max_length")));
+  EXPECT_THAT(problem("model: {layers: 1, width: 8, positions: learned, max_length: 8}\n"
+                      "data: {kind: copying, symbols: 3, train: [{count: 2}], eval: [{count: 2}, {count: 5}]}\n"
+                      "train: {context: 4}\n"),
+              AllOf(HasSubstr("bad.yaml:2:7: error: data"), HasSubstr("of the set 'count_5'")));
+}
+
 TEST_F(ExperimentFile, MissingDataAloneIsADataError) {
   folder_.make("experiment/texts.txt", "x");
   const auto file = write("data: {kind: text, files: [text.txt]}\n");
