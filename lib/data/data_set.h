@@ -16,12 +16,13 @@ inline constexpr std::int64_t no_target = -1;
 /// Rows of text, whose targets are the tokens, moved by one place; or examples of a task, whose targets are the
 /// answers.
 struct Batch {
-  Tensor tokens;                  ///< int64 [batch, time], each in [0, vocabulary)
-  Tensor targets;                 ///< int64 [batch, time], or no_target
-  std::int64_t source_bytes = 0;  ///< bytes of text that the targets stand for; bits per byte divides by them
-  bool carries_state = false;     ///< each row continues the same row of the previous step, so state may be carried
-  bool is_task = false;           ///< each row is an example of its own: a state must not pass from one to another
-  std::string evaluation_set;     ///< of a held-out batch: the set it belongs to; empty when there is only one
+  Tensor tokens;                       ///< int64 [batch, time], each in [0, vocabulary)
+  Tensor targets;                      ///< int64 [batch, time], or no_target
+  std::int64_t source_bytes = 0;       ///< bytes of text that the targets stand for; bits per byte divides by them
+  std::int64_t source_characters = 0;  ///< UTF-8 characters of it: those that begin among the targets
+  bool carries_state = false;  ///< each row continues the same row of the previous step, so state may be carried
+  bool is_task = false;        ///< each row is an example of its own: a state must not pass from one to another
+  std::string evaluation_set;  ///< of a held-out batch: the set it belongs to; empty when there is only one
 };
 
 /// Everything but the data itself that a data set is built from.

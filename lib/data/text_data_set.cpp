@@ -35,16 +35,18 @@ std::span<std::int64_t> row_of(const Tensor& tensor, std::int64_t row, std::int6
                                              static_cast<std::size_t>(context));
 }
 
-// Reads inputs from `begin` on and targets one token later; positions from `count` on are padding. Returns the bytes
-// that the targets stand for.
-std::int64_t read_row(const TokenText& text, std::int64_t begin, std::int64_t count, std::span<std::int64_t> tokens,
-                      std::span<std::int64_t> targets) {
+// Reads a row of the batch: inputs from `begin` on and targets one token later; positions from `count` on are padding.
+void read_row(const TokenText& text, std::int64_t begin, std::int64_t count, std::int64_t row, Batch& batch) {
+  const std::int64_t context = batch.tokens.shape()[-1];
+  const std::span<std::int64_t> tokens = row_of(batch.tokens, row, context);
+  const std::span<std::int64_t> targets = row_of(batch.targets, row, context);
   const auto used = static_cast<std::size_t>(count);
   text.read(begin, tokens.first(used));
   text.read(begin + 1, targets.first(used));
   std::fill(tokens.begin() + count, tokens.end(), 0);
   std::fill(targets.begin() + count, targets.end(), no_target);
-  return text.bytes_of(targets.first(used));
+  batch.source_bytes += text.bytes_of(targets.first(used));
+  batch.source_characters += text.characters_of(targets.first(used));
 }
 
 }  // namespace
@@ -75,8 +77,7 @@ Batch TextDataSet::training_batch(std::int64_t step, std::int64_t batch, std::in
   result.carries_state = order.carries_state(step);
   if (ShapeOnly::active()) return result;
   for (std::int64_t row = 0; row < batch; ++row) {
-    result.source_bytes += read_row(text_, order.begin(random_, step, row), context,
-                                    row_of(result.tokens, row, context), row_of(result.targets, row, context));
+    read_row(text_, order.begin(random_, step, row), context, row, result);
   }
   return result;
 }
@@ -100,8 +101,7 @@ Batch TextDataSet::held_out_batch(std::int64_t index, std::int64_t batch, std::i
   if (ShapeOnly::active()) return result;
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::int64_t done = (first + row) * context;
-    result.source_bytes += read_row(held_out_text(), first_input_ + done, std::min(context, held_out_targets_ - done),
-                                    row_of(result.tokens, row, context), row_of(result.targets, row, context));
+    read_row(held_out_text(), first_input_ + done, std::min(context, held_out_targets_ - done), row, result);
   }
   return result;
 }

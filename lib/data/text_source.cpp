@@ -137,6 +137,11 @@ std::int64_t TokenText::bytes_of(std::span<const std::int64_t> tokens) const {
   return bytes;
 }
 
+std::int64_t TokenText::characters_of(std::span<const std::int64_t> tokens) const {
+  const auto begins = [](std::int64_t byte) { return (byte & 0xc0) != 0x80; };
+  return source_ ? std::count_if(tokens.begin(), tokens.end(), begins) : static_cast<std::int64_t>(tokens.size());
+}
+
 double TokenText::bytes_per_token() const {
   return size() == 0 ? 1 : static_cast<double>(bytes_) / static_cast<double>(size());
 }

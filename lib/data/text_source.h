@@ -62,6 +62,8 @@ class TokenText {
   void read(std::int64_t begin, std::span<std::int64_t> into) const;
   /// Bytes that tokens stand for.
   std::int64_t bytes_of(std::span<const std::int64_t> tokens) const;
+  /// UTF-8 characters that begin among the tokens.
+  std::int64_t characters_of(std::span<const std::int64_t> tokens) const;
   /// Bytes of the whole text, per token.
   double bytes_per_token() const;
   const std::string& names() const { return names_; }

@@ -60,6 +60,8 @@ Recorder::Recorder(RunFileWriter writer, const LogParams& log, RecorderSite site
   writer_.declare_metric("eval/loss", "nats per token", "Mean cross-entropy on the held-out data.");
   writer_.declare_metric("eval/bits_per_byte", "bits per byte",
                          "Total cross-entropy on the held-out data over the bytes of its text.");
+  writer_.declare_metric("eval/bits_per_character", "bits per character",
+                         "Total cross-entropy on the held-out data over the UTF-8 characters of its text.");
   writer_.declare_metric("eval/accuracy", "1",
                          "Share of counted held-out tokens whose target has the largest logit: mean over the rows.");
 }
@@ -160,6 +162,7 @@ void Recorder::record_by_position(const std::string& path, std::int64_t step, co
 void Recorder::evaluation_finished(std::int64_t step, const Evaluation& evaluation, double /*seconds*/) {
   writer_.metric("eval/loss", step, evaluation.loss);
   if (evaluation.bytes > 0) writer_.metric("eval/bits_per_byte", step, evaluation.bits_per_byte);
+  if (evaluation.bits_per_character > 0) writer_.metric("eval/bits_per_character", step, evaluation.bits_per_character);
   if (evaluation.accuracy) writer_.metric("eval/accuracy", step, *evaluation.accuracy);
   for (const EvaluatedSet& set : evaluation.sets) {
     const std::string loss = "eval/" + set.name + "/loss", accuracy = "eval/" + set.name + "/accuracy";

@@ -54,6 +54,7 @@ void EvaluationSums::add_rows(const CrossEntropyLoss& loss, const Tensor& logits
 
 void EvaluationSums::add(const CrossEntropyLoss& loss, const Tensor& logits, const Batch& batch) {
   bytes_ += batch.source_bytes;
+  characters_ += batch.source_characters;
   Sums* const of_set = sums_of(batch.evaluation_set);
   for_real(logits.dtype(), [&]<class Real>(Real) { add_rows<Real>(loss, logits, batch, of_set); });
 }
@@ -63,7 +64,9 @@ Evaluation EvaluationSums::result() const {
   evaluation.tokens = all_.tokens;
   evaluation.bytes = bytes_;
   evaluation.loss = all_.loss();
-  if (bytes_ > 0) evaluation.bits_per_byte = all_.nats / std::numbers::ln2 / static_cast<double>(bytes_);
+  const double bits = all_.nats / std::numbers::ln2;
+  if (bytes_ > 0) evaluation.bits_per_byte = bits / static_cast<double>(bytes_);
+  if (characters_ > 0) evaluation.bits_per_character = bits / static_cast<double>(characters_);
   if (all_.rows > 0) evaluation.accuracy = all_.accuracy();
   for (const auto& [name, sums] : sets_) {
     evaluation.sets.push_back({name, sums.loss(), sums.accuracy(), sums.tokens});

@@ -42,7 +42,7 @@ class EvaluationSums {
 
   bool by_position_;
   Sums all_;
-  std::int64_t bytes_ = 0;
+  std::int64_t bytes_ = 0, characters_ = 0;
   std::vector<NamedSums> sets_;
   std::vector<Position> positions_;
 };

@@ -47,8 +47,9 @@ struct EvaluatedSet {
 
 /// Result of a pass over held-out data.
 struct Evaluation {
-  double loss = 0;           ///< mean nats per token
-  double bits_per_byte = 0;  ///< Σ nats / ln 2 / bytes of the source text; 0 when the data knows no bytes
+  double loss = 0;                ///< mean nats per token
+  double bits_per_byte = 0;       ///< Σ nats / ln 2 / bytes of the source text; 0 when the data knows no bytes
+  double bits_per_character = 0;  ///< the same over its UTF-8 characters
   std::int64_t tokens = 0;
   std::int64_t bytes = 0;
   /// Each row's share of counted tokens whose target has the largest logit of all (the first of equal ones), averaged

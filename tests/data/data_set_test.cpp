@@ -213,6 +213,12 @@ TEST_F(TextData, CharactersCountBytes) {
   EXPECT_DOUBLE_EQ(data->bytes_per_token(), 45.0 / 20);
   const Batch batch = data->held_out_batch(0, 1, 16);
   EXPECT_EQ(batch.source_bytes, 30);
+  EXPECT_EQ(batch.source_characters, 10);
+  // The last five characters, byte by byte; a part of one counts where it begins.
+  const auto bytes = text("{files: [a.txt], held_out_fraction: 0.34}");
+  EXPECT_EQ(bytes->held_out_batch(0, 1, 16).source_bytes, 15);
+  EXPECT_EQ(bytes->held_out_batch(0, 1, 16).source_characters, 5);
+  EXPECT_EQ(bytes->held_out_batch(0, 1, 2).source_characters, 1);
   EXPECT_EQ(batch.tokens.data<std::int64_t>()[0], 1);
   EXPECT_EQ(batch.targets.data<std::int64_t>()[9], 2);
   EXPECT_EQ(batch.targets.data<std::int64_t>()[10], no_target);

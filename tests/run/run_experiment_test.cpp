@@ -63,6 +63,7 @@ TEST_F(Run, RecordsWhatTheLogSectionAsksFor) {
   EXPECT_EQ(reader.scalars("metrics/train/tokens_seen").values.back(), 12 * 32);
   EXPECT_THAT(reader.steps("metrics/eval/loss"), ElementsAre(4, 8, 12));
   EXPECT_EQ(reader.scalars("metrics/eval/bits_per_byte").values.back(), result.evaluation->bits_per_byte);
+  EXPECT_EQ(reader.scalars("metrics/eval/bits_per_character").values.back(), result.evaluation->bits_per_character);
   EXPECT_FALSE(reader.has("metrics/train/tokens_per_second"));
   EXPECT_THAT(reader.steps("decay/blocks.1.att.time_decay"), ElementsAre(0, 6, 12));
   // The first channel's decay starts at -5 in every layer.

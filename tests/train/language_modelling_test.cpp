@@ -84,6 +84,7 @@ TEST(LanguageModellingTest, EvaluationCountsEveryTokenOnce) {
   EXPECT_EQ(evaluation.tokens, 59);
   EXPECT_EQ(evaluation.bytes, 59);
   EXPECT_NEAR(evaluation.bits_per_byte, evaluation.loss / std::numbers::ln2, 1e-12);  // one byte per token
+  EXPECT_EQ(evaluation.bits_per_character, 0) << "this data knows of none";
   ASSERT_EQ(evaluation.loss_by_position.size(), 8U);
   // Windows start at multiples of 8: positions 0..2 occur 8 times in 59 targets, the others 7 times.
   double sum = 0;
