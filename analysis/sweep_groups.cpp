@@ -66,10 +66,11 @@ void check_all_shown(const SweepResults& results, const ShownAxes& shown) {
     if (contains(known, axis)) continue;
     const auto [a, b] = pair_apart(results.runs, axis, known);
     if (a == nullptr) continue;
-    throw ConfigError(fmt::format(
-        "Runs that differ in '{0}' would be averaged: it is {1} in '{2}' and {3} in '{4}'. Show it (--rows {0}), or "
-        "leave out one of the runs.",
-        axis, a->label(axis), a->name, b->label(axis), b->name));
+    throw ConfigError(
+        fmt::format("Runs that differ in '{0}' would be averaged: it is {1} in '{2}' and {3} in '{4}'. Show it (--rows "
+                    "{0}; in figures --group {0}), or "
+                    "leave out one of the runs.",
+                    axis, a->label(axis), a->name, b->label(axis), b->name));
   }
 }
 

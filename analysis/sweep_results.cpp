@@ -6,9 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "analysis/sweep_membership.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "config/yaml_reader.h"
+#include "run/run_folder.h"
 #include "sweep/axes.h"
 
 namespace rwkvlab {
@@ -31,19 +33,31 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-// status.json knows of failures that the run file does not.
-void read_status(ComparedRun& run) {
+nlohmann::json parsed_status(const fs::path& path) {
+  try {
+    return nlohmann::json::parse(read_text(path), nullptr, false);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+// status.json knows of failures that the run file does not; without it the run file is believed.
+void read_status(ComparedRun& run, std::vector<std::string>& notes) {
   const fs::path path = run.folder / "status.json";
   if (!is_there(path)) return;
-  const auto json = nlohmann::json::parse(read_text(path), nullptr, false);
+  const auto json = parsed_status(path);
   if (!json.is_object() || !json.contains("status") || !json["status"].is_string()) {
-    throw DataError(fmt::format("{}: this is no status of a run; expected JSON with the key 'status'.", path.string()));
+    notes.push_back(
+        fmt::format("{}/status.json cannot be read and is left out; the run file says how far the run is.", run.name));
+    return;
   }
   const std::string status = json["status"];
   run.state = state_of(status);
   if (json.contains("tokens_per_second") && json["tokens_per_second"].is_number()) {
     run.tokens_per_second = json["tokens_per_second"];
   }
+  if (json.contains("step") && json["step"].is_number_integer())
+    run.steps = std::max<std::int64_t>(run.steps, json["step"]);
   if (run.state != ResultState::failed) return;
   run.message = json.contains("message") && json["message"].is_string() ? json["message"].get<std::string>() : status;
   // The first sentence: the rest is advice.
@@ -52,7 +66,7 @@ void read_status(ComparedRun& run) {
     run.message = "diverged: " + run.message;
 }
 
-void read_run(ComparedRun& run) {
+void read_run(ComparedRun& run, std::vector<std::string>& notes) {
   if (is_there(run.run_file)) {
     const RunFileReader reader(run.run_file);
     run.state = state_of(to_string(reader.status()));
@@ -61,54 +75,30 @@ void read_run(ComparedRun& run) {
     for (SeriesInfo& info : reader.list(metrics_prefix)) {
       if (info.kind != SeriesKind::scalar || info.records == 0) continue;
       const std::string name = info.path.substr(metrics_prefix.size());
+      if (run.steps == 0 && name.starts_with("train/")) run.steps = reader.steps(info.path).back();
       run.metrics.emplace(name, std::move(info));
     }
   }
-  if (run.run_file == run.folder / "run.h5") read_status(run);
+  if (run.run_file == run.folder / "run.h5") read_status(run, notes);
 }
 
 // -- runs of a sweep ----------------------------------------------------------------------------------------------
 
-// Where a value that a variant sets is not in the configuration of its run, or "". Texts are left out: names of files
-// are made absolute.
-std::string foreign_key(const Node& wanted, const Node* found, const std::string& path) {
-  if (wanted.is_map()) {
-    for (const MapEntry& entry : wanted.map()) {
-      const std::string key = path.empty() ? entry.key : path + "." + entry.key;
-      // Keys of the settings are paths themselves.
-      const Node* const below = found == nullptr ? nullptr : found->find_path(entry.key);
-      if (std::string wrong = foreign_key(entry.value, below, key); !wrong.empty()) return wrong;
-    }
-    return "";
+// One damaged file costs its own run, not the table of the whole sweep.
+void read_run_of_sweep(ComparedRun& run, std::vector<std::string>& notes) {
+  try {
+    read_run(run, notes);
+  } catch (const Error& error) {
+    run.config = Node();
+    run.metrics.clear();
+    // A file that is being written may be unreadable for a moment.
+    run.state = is_run_in_use(run.folder) ? ResultState::running : ResultState::failed;
+    if (run.state == ResultState::running) return;
+    run.message = "run.h5 cannot be read";
+    const std::string reason = error.what();
+    notes.push_back(fmt::format("{}{} Remove the folder {} and run the sweep again with --resume.", reason,
+                                reason.ends_with('.') ? "" : ".", run.name));
   }
-  if (wanted.is_null() || wanted.is_list()) return "";
-  if (wanted.is_string()) {
-    const bool is_kind = path.ends_with(".kind");
-    return is_kind && found != nullptr && found->is_string() && found->string() != wanted.string() ? path : "";
-  }
-  if (found == nullptr) return path;
-  const auto is_number = [](const Node& node) {
-    return node.type() == Node::Type::integer || node.type() == Node::Type::number;
-  };
-  if (is_number(wanted) && is_number(*found)) return wanted.number() == found->number() ? "" : path;
-  return wanted == *found ? "" : path;
-}
-
-void check_belongs(const ComparedRun& run, const Node& settings, const fs::path& sweep) {
-  if (!run.config.is_map()) return;
-  const Node* const seed = run.config.find("seed");
-  std::string key = foreign_key(settings, &run.config, "");
-  if (key.empty() && seed != nullptr && seed->is_unsigned_integer() && seed->unsigned_integer() != run.seed)
-    key = "seed";
-  if (key.empty() && seed != nullptr && !seed->is_unsigned_integer() &&
-      static_cast<std::uint64_t>(seed->integer()) != run.seed) {
-    key = "seed";
-  }
-  if (key.empty()) return;
-  throw DataError(fmt::format(
-      "{}: this run does not belong to the sweep '{}': its '{}' is not what sweep.yaml says for the variant '{}' with "
-      "seed {}. Remove the folder and run the sweep again with --resume.",
-      run.folder.string(), sweep.string(), key, run.variant, run.seed));
 }
 
 // Runs of a sweep that was continued with another number of steps.
@@ -138,6 +128,7 @@ SweepResults read_sweep(const fs::path& folder) {
   results.axes = record.axes;
   results.best_of = record.best_of;
   results.table = record.table;
+  MembershipCheck membership(folder);
   for (SweepRun& run : record.runs) {
     ComparedRun& result = results.runs.emplace_back();
     result.folder = folder / run.folder;
@@ -146,8 +137,8 @@ SweepResults read_sweep(const fs::path& folder) {
     result.variant = run.variant;
     result.axes = run.axes;
     result.seed = run.seed;
-    read_run(result);
-    check_belongs(result, run.settings, folder);
+    read_run_of_sweep(result, results.notes);
+    membership.require(result, run);
   }
   note_steps(results, record.runs);
   return results;
@@ -155,12 +146,12 @@ SweepResults read_sweep(const fs::path& folder) {
 
 // -- single runs --------------------------------------------------------------------------------------------------
 
-void add_single(std::vector<ComparedRun>& runs, const fs::path& run_file, const std::string& name) {
-  ComparedRun& run = runs.emplace_back();
+void add_single(SweepResults& results, const fs::path& run_file, const std::string& name) {
+  ComparedRun& run = results.runs.emplace_back();
   run.run_file = run_file;
   run.folder = run_file.parent_path();
   run.name = name;
-  read_run(run);
+  read_run(run, results.notes);
   if (const Node* const seed = run.config.find("seed")) {
     run.seed = seed->is_unsigned_integer() ? seed->unsigned_integer() : static_cast<std::uint64_t>(seed->integer());
   }
@@ -168,10 +159,9 @@ void add_single(std::vector<ComparedRun>& runs, const fs::path& run_file, const 
 
 void add_source(SweepResults& results, const fs::path& source) {
   std::error_code error;
-  std::vector<ComparedRun>& runs = results.runs;
   if (!fs::exists(source, error)) throw DataError(missing_file_text(source));
-  if (!fs::is_directory(source, error)) return add_single(runs, source, source.generic_string());
-  if (is_there(source / "run.h5")) return add_single(runs, source / "run.h5", source.generic_string());
+  if (!fs::is_directory(source, error)) return add_single(results, source, source.generic_string());
+  if (is_there(source / "run.h5")) return add_single(results, source / "run.h5", source.generic_string());
   if (!is_sweep_folder(source)) {
     throw DataError(fmt::format("'{}' is neither a sweep folder (with sweep.yaml) nor a run folder (with run.h5).",
                                 source.string()));
@@ -180,7 +170,7 @@ void add_source(SweepResults& results, const fs::path& source) {
   for (const SweepRun& run : read_sweep_record(source).runs) {
     const fs::path folder = source / run.folder;
     if (is_there(folder / "run.h5")) {
-      add_single(runs, folder / "run.h5", folder.generic_string());
+      add_single(results, folder / "run.h5", folder.generic_string());
     } else {
       ++waiting;
     }
@@ -234,12 +224,14 @@ void refuse_other_data(const std::vector<std::string>& differences, const std::v
   std::vector<std::string> keys;
   for (const std::string& key : differences) {
     const bool is_shown = std::any_of(shown.begin(), shown.end(), [&](const auto& axis) { return covers(axis, key); });
-    if ((covers("data", key) || covers("eval", key)) && !is_shown) keys.push_back(key);
+    // How often a run is evaluated does not change what its evaluations mean.
+    const bool is_meaning = covers("data", key) || (covers("eval", key) && key != "eval.every");
+    if (is_meaning && !is_shown) keys.push_back(key);
   }
   if (keys.empty()) return;
   throw ConfigError(
       fmt::format("'{}' and '{}' cannot stand in one table: they were trained or evaluated on different things:{}\n"
-                  "Leave one out, or show the difference with --rows {}",
+                  "Leave one out, or show the difference with --rows {} (in figures: --group)",
                   a.name, b.name, differing_text(keys, a, b), keys.front()));
 }
 

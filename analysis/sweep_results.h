@@ -31,6 +31,7 @@ struct ComparedRun {
   std::uint64_t seed = 1;
   ResultState state = ResultState::missing;
   std::string message;                        ///< Why it failed.
+  std::int64_t steps = 0;                     ///< Training steps done, which a goal can make fewer than train.steps.
   double tokens_per_second = 0;               ///< Of its last process; 0: not known.
   Node config;                                ///< The resolved experiment; null for a run that never started.
   std::map<std::string, SeriesInfo> metrics;  ///< By name, without "metrics/".

@@ -81,12 +81,14 @@ ShownAxes lay_out_axes(Table& table, const TableParams& params) {
 }
 
 std::string steps_text(const std::vector<const ComparedRun*>& runs) {
-  std::set<std::int64_t> steps;
+  std::vector<double> steps;
   for (const ComparedRun* const run : runs) {
-    const Node* const node = run->config.find_path("train.steps");
-    if (run->is_done() && node != nullptr) steps.insert(node->integer());
+    if (run->is_done()) steps.push_back(static_cast<double>(run->steps));
   }
-  return fmt::format("{}", fmt::join(steps, ", "));
+  if (steps.empty()) return "";
+  const MeanAndDeviation summary = mean_and_deviation(steps);
+  return summary.deviation.value_or(0) > 0 ? fmt::format("{:.0f} ± {:.0f}", summary.mean, *summary.deviation)
+                                           : fmt::format("{:.0f}", summary.mean);
 }
 
 // Tokens over speed: a run that was interrupted has no clock of its own.
@@ -153,9 +155,21 @@ int decimals_for(const Table& table, const std::string& metric) {
     if (cell.statistics.deviation.value_or(0) > 0) deviations.push_back(*cell.statistics.deviation);
   }
   const int least = largest < 10 ? 2 : largest < 100 ? 1 : 0;
-  if (deviations.empty()) return least + 1;
+  // Three figures of small values; those below 1e-4 are printed with exponents.
+  if (deviations.empty())
+    return largest < 0.1 && largest >= 1e-4 ? 2 - static_cast<int>(std::floor(std::log10(largest))) : least + 1;
   std::nth_element(deviations.begin(), deviations.begin() + deviations.size() / 2, deviations.end());
   return std::clamp(static_cast<int>(-std::floor(std::log10(deviations[deviations.size() / 2]))), least, 6);
+}
+
+// Zeros would hide a value below the decimals of the others, unless its deviation hides it anyway.
+bool needs_exponent(const GroupStatistics& s, int digits) {
+  const double size = std::abs(s.mean);
+  return size > 0 && size < 0.5 * std::pow(10, -digits) && s.deviation.value_or(0) < size;
+}
+
+std::string mean_text(const GroupStatistics& s, int digits) {
+  return needs_exponent(s, digits) ? fmt::format("{:.3g}", s.mean) : fmt::format("{:.{}f}", s.mean, digits);
 }
 
 void mark_best(Table& table, std::size_t column, std::size_t metric, Direction direction) {
@@ -171,8 +185,8 @@ void mark_best(Table& table, std::size_t column, std::size_t metric, Direction d
   });
   // What looks the same is marked the same.
   const int digits = table.digits[metric];
-  const std::string text = fmt::format("{:.{}f}", best->statistics.mean, digits);
-  for (TableCell* const cell : cells) cell->is_best = fmt::format("{:.{}f}", cell->statistics.mean, digits) == text;
+  const std::string text = mean_text(best->statistics, digits);
+  for (TableCell* const cell : cells) cell->is_best = mean_text(cell->statistics, digits) == text;
 }
 
 std::string seeds_text(const Table& table) {
@@ -264,8 +278,10 @@ std::string cell_text(const Table& table, const TableCell& cell, std::size_t met
   const std::string counts = s.count() < s.expected ? fmt::format(" ({}/{})", s.count(), s.expected) : "";
   if (s.count() == 0) return "—" + counts;
   const int digits = table.digits[metric];
-  if (!s.deviation) return fmt::format("{:.{}f}{}", s.mean, digits, counts);
-  return fmt::format("{:.{}f} ± {:.{}f}{}", s.mean, digits, *s.deviation, digits, counts);
+  const std::string mean = mean_text(s, digits);
+  if (!s.deviation) return mean + counts;
+  if (needs_exponent(s, digits)) return fmt::format("{} ± {:.1g}{}", mean, *s.deviation, counts);
+  return fmt::format("{} ± {:.{}f}{}", mean, *s.deviation, digits, counts);
 }
 
 }  // namespace rwkvlab

@@ -36,7 +36,7 @@ struct TableCell {
   std::vector<const ComparedRun*> runs;  ///< One per seed, finished or not.
   std::string chosen;                    ///< What the best-of rule chose.
   std::optional<ModelSize> size;         ///< When shown.
-  std::string steps;                     ///< Training steps of the finished runs, "2000" or "1000, 2000".
+  std::string steps;                     ///< Training steps that the finished runs did, "2000" or "1500 ± 300".
   std::optional<double> seconds;         ///< Mean training time, from the speed of each run; when known and shown.
   bool is_best = false;                  ///< Of its column: as good as the best one in the decimals shown.
   bool exists = false;                   ///< false: the sweep has no such variant.
@@ -69,7 +69,8 @@ struct Table {
 /// read_results, choose_axes, group_runs and require_metrics do, and ConfigError for options that do not fit.
 Table make_table(const TableOptions& options);
 
-/// "0.93 ± 0.02", "0.93 ± 0.02 (2/3)" when seeds are missing, "— (0/3)" when all are, "" for no variant.
+/// "0.93 ± 0.02", "0.93 ± 0.02 (2/3)" when seeds are missing, "— (0/3)" when all are, "" for no variant; "1e-05" for a
+/// value that the decimals of its metric would show as zero.
 std::string cell_text(const Table& table, const TableCell& cell, std::size_t metric);
 
 }  // namespace rwkvlab

@@ -36,6 +36,17 @@ bool is_in(const std::array<Range, n>& ranges, char32_t c) {
                      [c](const Range& range) { return c >= range.first && c <= range.last; });
 }
 
+// A line break would end the row, or the comment.
+std::string in_one_line(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    const bool is_break = c == '\n' || c == '\r' || c == '\t';
+    if (!is_break) result += c;
+    if (is_break && !result.ends_with(' ')) result += ' ';
+  }
+  return result;
+}
+
 std::string column_label(const Table& table, std::size_t column) {
   std::string text;
   for (std::size_t i = 0; i < table.column_axes.size(); ++i) {
@@ -185,7 +196,7 @@ std::string text_form(const Table& table) {
   for (const std::size_t width : widths) total += width;
   std::string rule;
   for (std::size_t i = 0; i < total; ++i) rule += "─";
-  std::string text = table.title.empty() ? "" : table.title + "\n\n";
+  std::string text = table.title.empty() ? "" : in_one_line(table.title) + "\n\n";
   for (std::size_t r = 0; r < lines.size(); ++r) {
     std::string line;
     for (std::size_t c = 0; c < columns; ++c) {
@@ -196,13 +207,13 @@ std::string text_form(const Table& table) {
     text += line + "\n" + (r == 0 ? rule + "\n" : "");
   }
   text += rule + "\n";
-  for (const std::string& note : table.notes) text += note + "\n";
+  for (const std::string& note : table.notes) text += in_one_line(note) + "\n";
   return text;
 }
 
 std::string markdown_form(const Table& table) {
   const TableGrid grid = table_grid(table);
-  std::string text = table.title.empty() ? "" : "**" + markdown_escape(table.title) + "**\n\n", alignment;
+  std::string text = table.title.empty() ? "" : "**" + markdown_escape(in_one_line(table.title)) + "**\n\n", alignment;
   for (std::size_t c = 0; c < grid.header.size(); ++c) {
     text += "| " + markdown_escape(grid.header[c]) + " ";
     alignment += c < grid.label_columns ? "| :-- " : "| --: ";
@@ -212,14 +223,14 @@ std::string markdown_form(const Table& table) {
     for (const std::string& cell : escaped(row, markdown_escape, "**", "**")) text += "| " + cell + " ";
     text += "|\n";
   }
-  for (const std::string& note : table.notes) text += "\n" + markdown_escape(note) + "\n";
+  for (const std::string& note : table.notes) text += "\n" + markdown_escape(in_one_line(note)) + "\n";
   return text;
 }
 
 std::string latex_form(const Table& table) {
   const TableGrid grid = table_grid(table);
   std::string text = "% \\usepackage{booktabs}\n";
-  if (!table.title.empty()) text += "% " + table.title + "\n";
+  if (!table.title.empty()) text += "% " + in_one_line(table.title) + "\n";
   text += fmt::format("\\begin{{tabular}}{{{}{}}}\n\\toprule\n", std::string(grid.label_columns, 'l'),
                       std::string(grid.header.size() - grid.label_columns, 'r'));
   for (std::size_t c = 0; c < grid.header.size(); ++c) text += (c == 0 ? "" : " & ") + latex_escape(grid.header[c]);
@@ -227,11 +238,12 @@ std::string latex_form(const Table& table) {
   for (const auto& row : grid.rows) {
     text += fmt::format("{} \\\\\n", fmt::join(escaped(row, latex_escape, "\\textbf{", "}"), " & "));
   }
-  text += "\\bottomrule\n";
+  text += "\\bottomrule\n\\end{tabular}\n";
+  // Below the tabular lines break, and columns stay as wide as their numbers.
   for (const std::string& note : table.notes) {
-    text += fmt::format("\\multicolumn{{{}}}{{l}}{{\\footnotesize {}}} \\\\\n", grid.header.size(), latex_escape(note));
+    text += "\\par{\\footnotesize " + latex_escape(in_one_line(note)) + "\\par}\n";
   }
-  return text + "\\end{tabular}\n";
+  return text;
 }
 
 }  // namespace
@@ -280,6 +292,10 @@ TableGrid table_grid(const Table& table) {
     }
   }
   add_show_columns(table, grid);
+  for (std::string& title : grid.header) title = in_one_line(title);
+  for (auto& row : grid.rows) {
+    for (TableGrid::Cell& cell : row) cell.text = in_one_line(cell.text);
+  }
   return grid;
 }
 

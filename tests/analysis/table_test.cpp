@@ -182,8 +182,72 @@ TEST_F(SweepTable, RefusesRunsThatAreNotItsOwn) {
               AllOf(HasSubstr("Finch-32-0.003/seed-1"), HasSubstr("'model.width'")));
   testing::write_sample_run(run("Finch-32-0.003/seed-1"), testing::sample_config(32, 0.003, 2), {{0.99}});
   EXPECT_THAT(message_of<DataError>([&] { make_table(options()); }), HasSubstr("'seed'"));
-  testing::write_text(run("Finch-32-0.003/seed-1/run.h5"), "no HDF5");
-  EXPECT_THAT(message_of<DataError>([&] { make_table(options()); }), HasSubstr("Finch-32-0.003/seed-1/run.h5"));
+}
+
+TEST_F(SweepTable, RefusesRunsOfAnotherExperiment) {
+  // What no variant sets is known from the experiment file of the variant alone.
+  const auto seed = run("Finch-32-0.003/seed-1");
+  std::string experiment = testing::sample_config(32, 0.003, 1);
+  experiment.erase(experiment.find("seed: 1\n"), 8);
+  testing::write_text(sweep() / "experiments/Finch-32-0.003.yaml", experiment);
+  EXPECT_NO_THROW(make_table(options()));
+  std::string config = testing::sample_config(32, 0.003, 1, "log: {every: 7}\n");
+  config.replace(config.find("steps: 100"), 10, "steps: 200");  // As a run that was continued.
+  testing::write_sample_run(seed, config, {{0.99}});
+  EXPECT_NO_THROW(make_table(options()));
+  testing::write_sample_run(seed, testing::sample_config(32, 0.003, 1, "eval: {batches: 7}\n"), {{0.99}});
+  EXPECT_THAT(
+      message_of<DataError>([&] { make_table(options()); }),
+      AllOf(HasSubstr("Finch-32-0.003/seed-1"), HasSubstr("eval.batches: "), HasSubstr("-> 7"), HasSubstr("--resume")));
+}
+
+TEST_F(SweepTable, ADamagedFileCostsItsOwnRunAlone) {
+  const auto seed = run("Finch-32-0.003/seed-1");
+  std::filesystem::resize_file(seed / "run.h5", std::filesystem::file_size(seed / "run.h5") / 2);
+  testing::write_text(run("RWKV-4-32-0.003/seed-1/status.json"), "{\"sta");
+  std::filesystem::remove_all(run("Finch-32-0.001"));  // A rate with all its seeds would come first.
+  const std::string table = text(options());
+  EXPECT_THAT(table, AllOf(HasSubstr("0.93 ± 0.01 (2/3)"), HasSubstr("1 run failed (run.h5 cannot be read)"),
+                           HasSubstr("Remove the folder runs/Finch-32-0.003/seed-1 and run the sweep again"),
+                           HasSubstr("runs/RWKV-4-32-0.003/seed-1/status.json cannot be read")));
+}
+
+TEST_F(SweepTable, StepsAreThoseThatWereDone) {
+  TableOptions wanted = options();
+  wanted.show = Names{"steps"};
+  testing::write_text(run("Finch-32-0.003/seed-1/status.json"), R"({"status": "done", "step": 100, "steps": 200})");
+  EXPECT_EQ(make_table(wanted).cell(0, 0, 0).steps, "100");
+  testing::write_text(run("Finch-32-0.003/seed-1/status.json"), R"({"status": "done", "step": 130, "steps": 200})");
+  EXPECT_EQ(make_table(wanted).cell(0, 0, 0).steps, "110 ± 17");  // sqrt((20² + 10² + 10²) / 2) = 17.3.
+}
+
+TEST_F(SweepTable, SmallValuesAreNotZero) {
+  Table table;
+  table.digits = {3};
+  TableCell cell;
+  cell.exists = true;
+  cell.statistics.expected = 2;
+  cell.statistics.entries.resize(2);
+  cell.statistics.mean = 1e-5;
+  cell.statistics.deviation = 0;
+  EXPECT_EQ(cell_text(table, cell, 0), "1e-05 ± 0");
+  cell.statistics.deviation = 0.2;  // Then zero is what it is.
+  EXPECT_EQ(cell_text(table, cell, 0), "0.000 ± 0.200");
+}
+
+TEST_F(SweepTable, LabelsStayInOneLine) {
+  SweepRecord record = testing::sample_record();
+  for (SweepRun& planned : record.runs) planned.axes[0].label += "\nmixer";
+  write_sweep_record(sweep(), record);
+  TableOptions wanted = options();
+  wanted.title = "two\nlines";
+  const Table table = make_table(wanted);
+  EXPECT_THAT(format_table(table, TableFormat::text), AllOf(HasSubstr("two lines\n"), HasSubstr("\nFinch mixer ")));
+  EXPECT_THAT(format_table(table, TableFormat::markdown), HasSubstr("\n| Finch mixer |"));
+  const std::string latex = format_table(table, TableFormat::latex);
+  EXPECT_THAT(latex, AllOf(HasSubstr("% two lines\n"), HasSubstr("\nFinch mixer & ")));
+  // Notes as wide as a page stay out of the tabular.
+  EXPECT_GT(latex.find("last record of each run"), latex.find("\\end{tabular}"));
 }
 
 TEST_F(SweepTable, NotesDifferentNumbersOfSteps) {
@@ -236,7 +300,7 @@ TEST_F(SweepTable, TheSectionOfTheSweepIsTheDefault) {
   EXPECT_EQ(read_text(sweep() / "table.txt"), written);
   EXPECT_THAT(written, AllOf(HasSubstr("From the file"), HasSubstr("width 64, train/loss")));
   EXPECT_THAT(read_text(sweep() / "table.md"), HasSubstr("& \\| so"));
-  EXPECT_THAT(read_text(sweep() / "table.tex"), HasSubstr("multicolumn{5}"));
+  EXPECT_THAT(read_text(sweep() / "table.tex"), HasSubstr("\\par{\\footnotesize eval/accuracy, "));
   EXPECT_THAT(read_text(sweep() / "table.json"), HasSubstr("\\\"quoted\\\""));
   // An option moves an axis from where the section has it.
   TableOptions wanted = options();
