@@ -36,26 +36,49 @@ std::vector<double> tokens_at(const ComparedRun& run, const std::vector<std::int
   return tokens;
 }
 
-// The values of every seed at the steps that all of them have.
+// The values of every seed at the steps that all of them have. A seed that has reached its goal early keeps its last
+// value, since it would not have trained on.
 struct Samples {
   std::vector<std::int64_t> steps;
   std::vector<std::vector<double>> values;  // [step][seed]
-  const ComparedRun* first = nullptr;
+  const ComparedRun* longest = nullptr;
+  bool has_carried = false;
 };
+
+// Only a goal ends a run before its time and leaves it done.
+bool ended_at_goal(const ComparedRun& run) {
+  const Node* const steps = run.config.find_path("train.steps");
+  return run.is_done() && steps != nullptr && run.steps < steps->integer();
+}
 
 Samples read_samples(const RunGroup& group, const std::string& metric, double smoothing) {
   Samples samples;
   std::map<std::int64_t, std::vector<double>> by_step;
+  struct End {
+    std::int64_t step;
+    double value;
+  };
+  std::vector<End> early;
   std::size_t seeds = 0;
+  std::int64_t last = -1;
   for (const ComparedRun* const run : group.runs) {
     if (run->state == ResultState::failed || run->metrics.count(metric) == 0) continue;
     const ScalarSeries series = RunFileReader(run->run_file).scalars("metrics/" + metric);
     const std::vector<double> values = smooth(series.steps, series.values, smoothing);
     for (std::size_t i = 0; i < values.size(); ++i) by_step[series.steps[i]].push_back(values[i]);
     ++seeds;
-    if (samples.first == nullptr) samples.first = run;
+    if (series.steps.back() > last) {
+      last = series.steps.back();
+      samples.longest = run;
+    }
+    if (ended_at_goal(*run)) early.push_back({series.steps.back(), values.back()});
   }
   for (auto& [step, values] : by_step) {
+    for (const End& end : early) {
+      if (step > end.step) values.push_back(end.value);
+    }
+    samples.has_carried =
+        samples.has_carried || std::any_of(early.begin(), early.end(), [&](const End& end) { return step > end.step; });
     if (values.size() != seeds) continue;
     samples.steps.push_back(step);
     samples.values.push_back(std::move(values));
@@ -65,8 +88,8 @@ Samples read_samples(const RunGroup& group, const std::string& metric, double sm
 
 void add_curves(Panel& panel, const Samples& samples, const std::string& label, int color,
                 const CurvesPlotOptions& options) {
-  if (samples.first == nullptr) return;
-  const std::vector<double> x = options.x == "tokens" ? tokens_at(*samples.first, samples.steps)
+  if (samples.longest == nullptr) return;
+  const std::vector<double> x = options.x == "tokens" ? tokens_at(*samples.longest, samples.steps)
                                                       : std::vector<double>(samples.steps.begin(), samples.steps.end());
   Curve line, band;
   line.color = band.color = color;
@@ -111,7 +134,7 @@ Figure curves_figure(const CurvesPlotOptions& options) {
       require_metrics(results, options.metrics.empty() ? results.table.metrics : options.metrics);
   const SweepPanels panels(results, options.panels, options.group, "", results.table.value);
   Figure figure;
-  bool has_bands = false;
+  bool has_bands = false, has_carried = false;
   for (const std::string& metric : metrics) {
     bool has_curves = false;
     for (std::size_t p = 0; p < panels.panels().size(); ++p) {
@@ -122,8 +145,9 @@ Figure curves_figure(const CurvesPlotOptions& options) {
       for (std::size_t line = 0; line < panels.lines().size(); ++line) {
         const RunGroup* const group = panels.group(p, line);
         if (group == nullptr) continue;
-        add_curves(panel, read_samples(*group, metric, options.smoothing), panels.lines()[line], static_cast<int>(line),
-                   options);
+        const Samples samples = read_samples(*group, metric, options.smoothing);
+        has_carried = has_carried || samples.has_carried;
+        add_curves(panel, samples, panels.lines()[line], static_cast<int>(line), options);
       }
       has_curves = has_curves || !panel.curves.empty();
       has_bands = has_bands || (!panel.curves.empty() && !panel.curves.front().top.empty());
@@ -136,6 +160,7 @@ Figure curves_figure(const CurvesPlotOptions& options) {
   figure.legend_corner = rises ? "bottom right" : "top right";
   figure.title = options.title;
   if (has_bands) figure.caption = "Lines: mean over the seeds; bands: one standard deviation.";
+  if (has_carried) figure.caption += " Runs that ended at their goal keep their last value.";
   if (options.smoothing > 0) {
     figure.caption +=
         fmt::format(" Every run smoothed: exponential moving average over {:g} steps.", options.smoothing);

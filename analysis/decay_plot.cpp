@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "config/yaml_reader.h"
 #include "record/decays.h"
 #include "record/run_file_reader.h"
 #include "tensor/safetensors.h"
@@ -63,15 +64,23 @@ std::vector<float> checked(std::vector<float> values, const fs::path& path, cons
   return values;
 }
 
+std::string why_no_decays(const RunFileReader& reader) {
+  const Node config = parse_yaml(reader.config(), reader.path().string() + ":/config");
+  const Node* const every = config.find_path("log.decays_every");
+  const bool is_set = every != nullptr && every->type() == Node::Type::integer && every->integer() > 0;
+  return is_set
+             ? "the run recorded no decays, so its model has none that is a parameter. --over-text draws decays that "
+               "depend on the data."
+             : "the run recorded no decays. Set 'log.decays_every' in the experiment file; decays that depend on the "
+               "data are drawn with --over-text.";
+}
+
 std::vector<SeriesInfo> decay_series(const RunFileReader& reader) {
   std::vector<SeriesInfo> series;
   for (SeriesInfo& info : reader.list("decay/")) {
     if (info.kind == SeriesKind::tensor && info.records > 0) series.push_back(std::move(info));
   }
-  if (series.empty()) {
-    throw DataError(fmt::format("{}: the run recorded no decays. Set 'log.decays_every' in the experiment file.",
-                                reader.path().string()));
-  }
+  if (series.empty()) throw DataError(fmt::format("{}: {}", reader.path().string(), why_no_decays(reader)));
   // By number, not by name: layer 10 comes after layer 9.
   std::stable_sort(series.begin(), series.end(),
                    [](const SeriesInfo& a, const SeriesInfo& b) { return layer_of(a.path) < layer_of(b.path); });
@@ -129,8 +138,10 @@ std::vector<double> shown_values(const std::vector<float>& time_decay, bool half
 }
 
 Axis value_axis(const DecayPlotOptions& options) {
-  if (options.half_life) return {"half-life ln(2) e^{−w} (tokens)", true, std::nullopt};
-  return {"decay per token e^{−e^{ w}}", false, std::pair{0.0, 1.0}};
+  Axis axis = options.half_life ? Axis{"half-life ln(2) e^{−w} (tokens)", true, std::nullopt}
+                                : Axis{"decay per token e^{−e^{ w}}", false, std::pair{0.0, 1.0}};
+  axis.has_markup = true;
+  return axis;
 }
 
 // The order of layers is a line of colours; more layers than a legend can hold get a bar.

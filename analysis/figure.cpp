@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "analysis/gnuplot.h"
+#include "analysis/table_format.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -99,17 +100,29 @@ std::string legend_command(const Figure& figure, bool is_first_panel) {
   return fmt::format("set key inside {} Left reverse samplen 2.2{}\n", figure.legend_corner, title);
 }
 
-// Many labels are printed small, and long ones upright.
+// Many labels are printed small, and those that do not fit side by side upright. Long ones would leave the figure.
 std::string crowded_style(const Axis& axis) {
-  constexpr std::size_t many = 24;
-  if (axis.tics.size() < many) return "";
-  const bool has_words =
-      std::any_of(axis.tics.begin(), axis.tics.end(), [](const auto& tic) { return tic.second.size() > 4; });
-  return has_words ? " rotate by 90 right font ',6'" : " font ',6'";
+  constexpr std::size_t many = 24, fit_upright = 12;
+  constexpr std::size_t fit = 60, fit_small = 90;  // Columns of text that have room, of both sizes.
+  const std::size_t count = axis.tics.size();
+  std::size_t longest = 0;
+  for (const auto& tic : axis.tics) longest = std::max(longest, display_width(tic.second));
+  // From `many` on a figure grows with its labels, and has room for two columns each.
+  const bool is_upright = count >= many ? longest > 2 : count * longest > fit_small && longest <= fit_upright;
+  if (is_upright) return " rotate by 90 right font ',6'";
+  return count >= many || count * longest > fit ? " font ',6'" : "";
+}
+
+// gnuplot formats a number with the label.
+std::string tic_label(const std::string& text) {
+  std::string label;
+  for (const char c : text) label += c == '%' ? "%%" : std::string(1, c);
+  return label;
 }
 
 std::string axis_commands(char name, const Axis& axis) {
-  std::string text = fmt::format("set {}label {}\n", name, gnuplot_quote(axis.title));
+  std::string text =
+      fmt::format("set {}label {} {}\n", name, gnuplot_quote(axis.title), axis.has_markup ? "enhanced" : "noenhanced");
   text += fmt::format("{} logscale {}\n", axis.is_logarithmic ? "set" : "unset", name);
   // 10^3 reads better than 1000 on an axis of many decades.
   text += axis.is_logarithmic ? fmt::format("set format {} '10^{{%T}}'\n", name)
@@ -121,7 +134,8 @@ std::string axis_commands(char name, const Axis& axis) {
     // Only at these places: a logarithmic axis would add small tics between them.
     text += fmt::format("set {}tics (", name);
     for (std::size_t i = 0; i < axis.tics.size(); ++i) {
-      text += fmt::format("{}{} {:.9g}", i == 0 ? "" : ", ", gnuplot_quote(axis.tics[i].second), axis.tics[i].first);
+      text += fmt::format("{}{} {:.9g}", i == 0 ? "" : ", ", gnuplot_quote(tic_label(axis.tics[i].second)),
+                          axis.tics[i].first);
     }
     text += fmt::format(") noenhanced{}\nunset m{}tics\n", crowded_style(axis), name);
   }
@@ -238,6 +252,18 @@ std::string layout_commands(const Figure& figure, int rows, int columns, std::si
 
 std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : "NaN"; }
 
+// gnuplot draws nothing of a map that is one cell wide or high, so that cell comes twice; the axis shows it once.
+std::string matrix_text(const std::vector<std::vector<double>>& rows) {
+  std::string text;
+  for (std::size_t copy = 0; copy < (rows.size() == 1 ? 2 : 1); ++copy) {
+    for (const std::vector<double>& row : rows) {
+      for (const double value : row) text += number(value) + " ";
+      text += row.size() == 1 ? number(row.front()) + "\n" : "\n";
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 double nice_step(double width, int tics) {
@@ -314,10 +340,7 @@ std::string gnuplot_data(const Figure& figure) {
   for (const Panel& panel : figure.panels) {
     if (panel.heat) {
       text += fmt::format("{}# {}\n", text.empty() ? "" : "\n\n", gnuplot_quote(panel.title));
-      for (const std::vector<double>& row : panel.heat->rows) {
-        for (const double value : row) text += number(value) + " ";
-        text += "\n";
-      }
+      text += matrix_text(panel.heat->rows);
       continue;
     }
     for (const Curve& curve : panel.curves) {

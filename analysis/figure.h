@@ -24,11 +24,12 @@ struct Curve {
 };
 
 struct Axis {
-  std::string title;  ///< With its unit: "training step", "loss (nats per token)". May use gnuplot's ^{} and _{}.
+  std::string title;  ///< With its unit: "training step", "loss (nats per token)". Taken literally, or as markup.
   bool is_logarithmic = false;
   std::optional<std::pair<double, double>> range;         ///< Chosen by gnuplot when absent.
   std::vector<std::pair<double, std::string>> tics = {};  ///< Where and what, taken literally; empty: by gnuplot.
-  double step = 0;  ///< Between tics; 0: chosen by gnuplot, which does not know how much room there is.
+  double step = 0;          ///< Between tics; 0: chosen by gnuplot, which does not know how much room there is.
+  bool has_markup = false;  ///< The title uses gnuplot's ^{} and _{}.
 };
 
 /// Values on a grid as colours, from dark (low) to light.

@@ -63,7 +63,12 @@ std::vector<std::int64_t> tokens_of_text(const TrainedModel& trained, const std:
   return tokens;
 }
 
-std::vector<std::int64_t> tokens_of_run(const TrainedModel& trained, std::int64_t count) {
+struct TokensOfRun {
+  std::vector<std::int64_t> tokens;
+  bool are_held_out = false;
+};
+
+TokensOfRun tokens_of_run(const TrainedModel& trained, std::int64_t count) {
   const Experiment& e = trained.loaded.experiment;
   std::unique_ptr<DataSet> data;
   try {
@@ -75,8 +80,8 @@ std::vector<std::int64_t> tokens_of_run(const TrainedModel& trained, std::int64_
   const bool has_held_out = data->held_out_batches(1, count, 1) > 0;
   const Batch batch = has_held_out ? data->held_out_batch(0, 1, count) : data->training_batch(0, 1, count);
   const auto row = batch.tokens.rows(0, 1).span<std::int64_t>();
-  return {row.begin(),
-          row.begin() + static_cast<std::ptrdiff_t>(std::min(count, static_cast<std::int64_t>(row.size())))};
+  const auto length = static_cast<std::ptrdiff_t>(std::min(count, static_cast<std::int64_t>(row.size())));
+  return {{row.begin(), row.begin() + length}, has_held_out};
 }
 
 std::map<std::string, Tensor> log_decays(const LanguageModel& model, const std::vector<std::int64_t>& tokens) {
@@ -99,12 +104,21 @@ TokenDecays read_token_decays(const std::filesystem::path& model, const std::fil
                               std::int64_t count) {
   const TrainedModel trained = load_trained_model(model);
   if (count == 0) count = trained.loaded.experiment.train.context;
-  const std::vector<std::int64_t> tokens =
-      text.empty() ? tokens_of_run(trained, count) : tokens_of_text(trained, text, count);
+  bool are_held_out = false;
+  std::vector<std::int64_t> tokens;
+  if (text.empty()) {
+    TokensOfRun of_run = tokens_of_run(trained, count);
+    tokens = std::move(of_run.tokens);
+    are_held_out = of_run.are_held_out;
+  } else {
+    tokens = tokens_of_text(trained, text, count);
+  }
   const auto length = static_cast<std::int64_t>(tokens.size());
   TokenDecays result;
-  result.source = text.empty() ? fmt::format("{} tokens of the run's held-out data", length)
-                               : fmt::format("the first {} tokens of {}", length, text.filename().string());
+  const char* const what = length == 1 ? "token" : "tokens";
+  result.source = text.empty()
+                      ? fmt::format("{} {} of the run's {} data", length, what, are_held_out ? "held-out" : "training")
+                      : fmt::format("the first {} tokens of {}", length, text.filename().string());
   for (const std::int64_t token : tokens) result.tokens.push_back(printed(trained.tokenizer.decode({&token, 1})));
   for (const auto& [module, value] : log_decays(*trained.model, tokens)) {
     LayerTokenDecay& layer = result.layers.emplace_back();

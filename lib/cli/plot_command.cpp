@@ -28,6 +28,17 @@ struct LossArguments {
   bool bits = false;
 };
 
+// CLI11's own checks name the largest number that there is.
+CLI::Validator at_least(int least) {
+  return CLI::Validator(
+      [least](const std::string& text) {
+        double value = 0;
+        const bool is_number = CLI::detail::lexical_cast(text, value);
+        return is_number && value >= least ? std::string() : fmt::format("{}: expected {} or more", text, least);
+      },
+      fmt::format(">= {}", least));
+}
+
 int report(const FigureFiles& files) {
   fmt::print("{}\n", files.figure.string());
   return success;
@@ -74,7 +85,7 @@ void add_decay(Program& program, CLI::App& plot) {
   command->add_flag("--over-training", arguments->options.over_training, "how the decays moved during the training");
   command->add_flag("--half-life", arguments->options.half_life, "half-life in tokens instead of the decay");
   command->add_option("--step", arguments->step, "the last record at or before this step; default: the last of all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->type_name("N");
   auto& tokens = arguments->tokens;
   const std::string group = "Decays that depend on the data (RWKV-6, RWKV-7, gated linear attention, Mamba-2)";
@@ -84,7 +95,7 @@ void add_decay(Program& program, CLI::App& plot) {
       ->group(group);
   command
       ->add_option("--tokens", tokens.tokens, "at most so many tokens of it; default: the run's context, 64 for a map")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->type_name("N")
       ->group(group);
   command->add_flag("--heatmap", tokens.heat_map, "token by token, for every head")->group(group);
@@ -107,7 +118,7 @@ void add_loss(Program& program, CLI::App& plot) {
       ->type_name("TEXT");
   command->add_flag("--bits", arguments->bits, "bits per byte instead of nats per token");
   command->add_option("--smooth", arguments->options.smoothing, "smooth the training loss over so many steps")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->type_name("STEPS");
   command->add_flag("--log-steps", arguments->options.logarithmic_steps, "logarithmic axis of steps");
   command->callback([&program, arguments] {
@@ -141,7 +152,7 @@ void add_curves(Program& program, CLI::App& plot) {
   add_sweep_options(*command, *options);
   command->add_option("--x", options->x, "step (default) or tokens")->type_name("WHAT");
   command->add_option("--smooth", options->smoothing, "smooth every run over so many steps")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->type_name("STEPS");
   command->callback([&program, options] { program.action = [options] { return report(plot_curves(*options)); }; });
 }

@@ -16,8 +16,10 @@
 namespace rwkvlab {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // A run with `layers` layers whose decays drift with the step; recorded at 0, 100, ..., 1000.
 void write_run(const std::filesystem::path& path, int layers, int channels) {
@@ -94,7 +96,11 @@ TEST(ReadDecays, RefusesWhatHoldsNone) {
   write_safetensors(folder / "b.safetensors", {{"blocks.0.att.time_decay", tensor_of({1, NAN})}});
   EXPECT_THAT(message_of<DataError>([&] { read_decays(folder / "b.safetensors"); }), HasSubstr("not numbers"));
   RunFileWriter::create(folder / "run.h5", "", {}).close(RunStatus::done);
-  EXPECT_THAT(message_of<DataError>([&] { read_decays(folder.path()); }), HasSubstr("log.decays_every"));
+  EXPECT_THAT(message_of<DataError>([&] { read_decays(folder.path()); }), HasSubstr("Set 'log.decays_every'"));
+  std::filesystem::remove(folder / "run.h5");
+  RunFileWriter::create(folder / "run.h5", "log: {decays_every: 5}\n", {}).close(RunStatus::done);
+  EXPECT_THAT(message_of<DataError>([&] { read_decays(folder.path()); }),
+              AllOf(HasSubstr("--over-text"), Not(HasSubstr("Set 'log"))));
   folder.make("text.txt", "hello");
   EXPECT_THROW(read_decays(folder / "text.txt"), DataError);
 }

@@ -44,12 +44,39 @@ TEST(Figure, ScriptSaysWhatToDraw) {
   const std::string script = gnuplot_script(small_figure(), "loss.svg", "loss.dat");
   EXPECT_THAT(script, HasSubstr("set terminal svg "));
   EXPECT_THAT(script, HasSubstr("set output './loss.svg'\n"));
-  EXPECT_THAT(script, HasSubstr("set ylabel 'loss (nats)'\nset logscale y\n"));
+  EXPECT_THAT(script, HasSubstr("set ylabel 'loss (nats)' noenhanced\nset logscale y\n"));
   EXPECT_THAT(script, HasSubstr("set yrange [0.1:10]\n"));
   EXPECT_THAT(script, HasSubstr("'./loss.dat' index 0 using 1:2 with lines lc rgb '#000072b2'"));
   EXPECT_THAT(script, HasSubstr("index 1 using 1:2:3 with filledcurves fc rgb '#d55e00'"));
   EXPECT_THAT(gnuplot_script(small_figure(), "a.PDF", "a.dat"), HasSubstr("set terminal pdfcairo"));
   EXPECT_THAT(gnuplot_script(small_figure(), "a.png", "a.dat"), HasSubstr("set terminal pngcairo"));
+}
+
+TEST(Figure, TextOfAxesIsLiteral) {
+  Figure figure = small_figure();
+  figure.panels[0].y.has_markup = true;
+  figure.panels[0].x.tics = {{0, "50 %"}, {1, "a_b"}};
+  const std::string script = gnuplot_script(figure, "a.svg", "a.dat");
+  EXPECT_THAT(script, HasSubstr("set xlabel 'step' noenhanced\n"));
+  EXPECT_THAT(script, HasSubstr("set ylabel 'loss (nats)' enhanced\n"));
+  EXPECT_THAT(script, HasSubstr("('50 %%' 0, 'a_b' 1) noenhanced\n"));
+}
+
+TEST(Figure, LabelsThatDoNotFitStandUpright) {
+  Figure figure = small_figure();
+  for (int i = 0; i < 24; ++i) figure.panels[0].x.tics.emplace_back(i, "\\xc3");
+  EXPECT_THAT(gnuplot_script(figure, "a.svg", "a.dat"), HasSubstr(") noenhanced rotate by 90 right font ',6'\n"));
+  for (auto& tic : figure.panels[0].x.tics) tic.second = "漢";  // Three bytes, but as wide as two letters.
+  EXPECT_THAT(gnuplot_script(figure, "a.svg", "a.dat"), HasSubstr(") noenhanced font ',6'\n"));
+}
+
+TEST(Figure, HeatMapsOfOneCellAreWideAndHighEnough) {
+  Figure figure;
+  figure.panels.resize(1);
+  figure.panels[0].heat = HeatMap{{{0.5}}, {0, 1}, false, "w"};
+  EXPECT_THAT(gnuplot_data(figure), HasSubstr("0.5 0.5\n0.5 0.5\n"));
+  figure.panels[0].heat->rows = {{0.25, 0.5}, {0.75, 1}};
+  EXPECT_THAT(gnuplot_data(figure), HasSubstr("0.25 0.5 \n0.75 1 \n"));
 }
 
 TEST(Figure, QuotedTextCannotLeaveItsString) {

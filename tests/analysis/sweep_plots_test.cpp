@@ -84,6 +84,29 @@ TEST_F(SweepPlots, CurvesOfWhatIsThere) {
               AllOf(HasSubstr("1 run failed"), HasSubstr("3 runs not started"), HasSubstr("1 run running")));
 }
 
+TEST_F(SweepPlots, RunsThatReachedTheirGoalKeepTheirLastValue) {
+  // Finch ends at step 50 of 100 with one seed.
+  const auto seed = folder_ / "sweep/runs/Finch-32-0.003/seed-1";
+  auto writer = [&](RunStatus status) {
+    std::filesystem::remove(seed / "run.h5");
+    auto file = RunFileWriter::create(seed / "run.h5", testing::sample_config(32, 0.003, 1), {});
+    for (const char* const name : {"train/tokens_seen", "eval/accuracy"}) file.declare_metric(name, "1", "");
+    file.metric("train/tokens_seen", 50, 64 * 50);
+    file.metric("eval/accuracy", 50, 0.99);
+    file.close(status);
+  };
+  writer(RunStatus::done);
+  curves_.x = "tokens";
+  Figure figure = curves_figure(curves_);
+  const Curve& line = figure.panels[0].curves[4];
+  EXPECT_THAT(line.x, ElementsAre(64 * 50, 64 * 100));
+  EXPECT_THAT(line.y[1], DoubleNear((0.99 + 0.92 + 0.93) / 3, 1e-12));  // Rounding of a sum.
+  EXPECT_THAT(figure.caption, HasSubstr("ended at their goal"));
+  writer(RunStatus::interrupted);
+  figure = curves_figure(curves_);
+  EXPECT_THAT(figure.caption, ::testing::Not(HasSubstr("ended at their goal")));
+}
+
 TEST_F(SweepPlots, AccuracyAlongAnAxis) {
   const Figure figure = accuracy_figure(accuracy_);
   ASSERT_EQ(figure.panels.size(), 1U);

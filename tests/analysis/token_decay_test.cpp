@@ -26,11 +26,11 @@ using ::testing::HasSubstr;
 class TokenDecay : public ::testing::Test {
  protected:
   /// A checkpoint of a model with two layers of width 8 over the characters of "ab c\n".
-  std::filesystem::path write_model(const std::string& time_mix) {
+  std::filesystem::path write_model(const std::string& time_mix, const std::string& held_out = "0.5") {
     folder_.make("text.txt", "ab c\nab c\nab c\nab c\n");
     const std::string text = "name: small\nmodel: {kind: language_model, layers: 2, width: 8, time_mix: " + time_mix +
                              "}\ndata: {kind: text, files: [" + (folder_ / "text.txt").string() +
-                             "], tokens: characters, held_out_fraction: 0.5}\ntrain: {context: 6}\n";
+                             "], tokens: characters, held_out_fraction: " + held_out + "}\ntrain: {context: 6}\n";
     const Node tree = resolve(parse_yaml(text, "small.yaml"), experiment_schema());
     const Experiment e = bind<Experiment>(tree, experiment_schema());
     const auto tokenizer = Tokenizer::characters({U'\n', U' ', U'a', U'b', U'c'});
@@ -89,6 +89,13 @@ TEST_F(TokenDecay, FollowsTheFormulaOfTheBlock) {
     // float32 arithmetic.
     EXPECT_NEAR(decays.layers[1].at(4, channel / 4, channel % 4), -std::exp(raw[channel]), 1e-6);
   }
+}
+
+TEST_F(TokenDecay, SaysWhatWasRead) {
+  EXPECT_EQ(read_token_decays(write_model("{kind: rwkv6, head_size: 4}"), "", 4).source,
+            "4 tokens of the run's held-out data");
+  EXPECT_EQ(read_token_decays(write_model("{kind: rwkv6, head_size: 4}", "0"), "", 4).source,
+            "4 tokens of the run's training data");
 }
 
 TEST_F(TokenDecay, RefusesWhatHasNone) {
