@@ -78,7 +78,7 @@ int run_one(const RunArguments& arguments) {
   const fs::path folder = planned.folder / run.folder;
   say("run {}: {}, seed {}\n", *arguments.index, run.variant, run.seed);
   std::fflush(stdout);  // Progress does not go through this buffer.
-  if (run_state(planned.folder, planned.plan, run) == RunState::done) {
+  if (run_state(planned.folder, run) == RunState::done) {
     say("this run had already finished\n");
     return success;
   }
@@ -98,6 +98,7 @@ int run_one(const RunArguments& arguments) {
 }
 
 int submit(const RunArguments& arguments, Planned& planned) {
+  check_slurm_options(arguments.slurm_options);  // Before there is a folder.
   const SweepFolder folder = open_folder(planned, arguments.resume);
   SlurmJob job;
   job.name = planned.plan.record.name;
@@ -109,7 +110,7 @@ int submit(const RunArguments& arguments, Planned& planned) {
   job.options = arguments.slurm_options;
   const SweepRun* const first = planned.plan.record.runs.data();
   for (const SweepRun* const run : chosen_runs(planned.plan, arguments.only)) {
-    const RunState state = run_state(folder.path(), planned.plan, *run);
+    const RunState state = run_state(folder.path(), *run);
     if (state != RunState::done && state != RunState::in_use) job.runs.push_back(static_cast<std::size_t>(run - first));
   }
   if (job.runs.empty()) {
@@ -150,6 +151,7 @@ int run_sweep_command(const RunArguments& arguments) {
   Planned planned = plan_of(arguments);
   chosen_runs(planned.plan, arguments.only);  // A pattern that matches nothing is said before anything is written.
   if (!arguments.launcher.empty()) return submit(arguments, planned);
+  if (!arguments.slurm_options.empty()) throw ConfigError("--slurm-option is for --launcher slurm");
   const std::atomic<bool>& stop = catch_interrupts();
   const SweepFolder folder = open_folder(planned, arguments.resume);
   SweepOptions options;

@@ -41,7 +41,9 @@ void describe_random(Fields<RandomParams>& f) {
   f.doc("Random search. A larger `count` keeps the variants of a smaller one.");
   f.required("count", &R::count, "how many variants are drawn", at_least(1)).unit("variants");
   f.add("seed", &R::seed, "seed of the draws");
-  f.table("over", &R::over, describe_range, "the paths that are drawn, each an axis").not_empty();
+  f.table("over", &R::over, describe_range, "the paths that are drawn, each an axis; at least one");
+  f.check(
+      [](const R& r) { return r.over.empty() ? "the key 'over' is missing or empty (the paths that are drawn)" : ""; });
 }
 
 void describe_variant(Fields<VariantParams>& f) {
@@ -80,7 +82,7 @@ void describe(Fields<SweepParams>& f) {
         "template of the variants' labels, for example \"{mixer} {model.width}\"; empty: the labels of all axes");
   f.section(
       "best_of", &S::best_of, [](Fields<BestOfParams>& below) { describe(below); }, "which runs tables leave out");
-  f.add("limit", &S::limit, "more variants than this are refused", between(1, 1'000'000)).unit("variants");
+  f.add("limit", &S::limit, "more runs than this are refused", between(1, 1'000'000)).unit("runs");
   f.check(
       [](const S& s) {
         const bool varies = !s.grid.is_null() || !s.zip.is_null() || !s.list.empty() || s.random || !s.seeds.is_null();

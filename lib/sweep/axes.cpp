@@ -19,8 +19,8 @@ std::string last_key(const std::string& path) { return path.substr(path.rfind('.
 
 class StepReader {
  public:
-  StepReader(const Node& tree, const SweepParams& params, Diagnostics& problems)
-      : tree_(tree), params_(params), problems_(problems) {}
+  StepReader(const Node& tree, const SweepParams& params, std::size_t seeds, Diagnostics& problems)
+      : tree_(tree), params_(params), seeds_(std::max<std::size_t>(seeds, 1)), problems_(problems) {}
 
   std::vector<SweepStep> read() {
     const std::size_t problems_before = problems_.size();
@@ -164,13 +164,19 @@ class StepReader {
     std::vector<std::uint64_t> sizes;
     for (const SweepStep& step : steps_) sizes.push_back(step.alternatives.size());
     if (params_.random) sizes.push_back(static_cast<std::uint64_t>(params_.random->count));
-    const std::uint64_t count = combinations(sizes);
-    if (count <= static_cast<std::uint64_t>(params_.limit)) return;
-    problems_.add(tree_.place(),
-                  fmt::format("the sweep has {} variants, more than its limit of {}",
-                              count == std::numeric_limits<std::uint64_t>::max() ? "far too many" : grouped(count),
-                              grouped(static_cast<std::uint64_t>(params_.limit))),
-                  "vary less, or raise sweep.limit if that many are wanted");
+    const std::uint64_t variants = combinations(sizes);
+    sizes.push_back(seeds_);
+    const std::uint64_t runs = combinations(sizes);
+    if (runs <= static_cast<std::uint64_t>(params_.limit)) return;
+    const bool is_huge = runs == std::numeric_limits<std::uint64_t>::max();
+    const std::string share =
+        seeds_ == 1 || is_huge ? ""
+                               : fmt::format(" ({} variants with {} seeds each)", grouped(variants), grouped(seeds_));
+    problems_.add(
+        tree_.place(),
+        fmt::format("the sweep has {} runs{}, more than its limit of {}", is_huge ? "far too many" : grouped(runs),
+                    share, grouped(static_cast<std::uint64_t>(params_.limit))),
+        "vary less, or raise sweep.limit if that many are wanted");
   }
 
   static std::string grouped(std::uint64_t value) {
@@ -193,7 +199,12 @@ class StepReader {
     }
     for (const std::vector<Node>& draw : draws) {
       Alternative all;
-      for (std::size_t i = 0; i < draw.size(); ++i) append(all, plain(over.map()[i], draw[i]));
+      for (std::size_t i = 0; i < draw.size(); ++i) {
+        const MapEntry& entry = over.map()[i];
+        Node value = draw[i];
+        if (!value.place().source) value.set_place(entry.value.place());  // Its range, unless it was written itself.
+        append(all, plain(entry, value));
+      }
       all.place = over.place();
       step.alternatives.push_back(std::move(all));
     }
@@ -276,6 +287,7 @@ class StepReader {
 
   const Node& tree_;
   const SweepParams& params_;
+  std::size_t seeds_;
   Diagnostics& problems_;
   std::vector<SweepStep> steps_;
   std::set<std::string> clashes_;
@@ -312,8 +324,9 @@ void take_apart(const std::string& path, const Place& place, const Node& value, 
   for (const MapEntry& entry : value.map()) take_apart(path + "." + entry.key, entry.place, entry.value, into);
 }
 
-std::vector<SweepStep> read_steps(const Node& tree, const SweepParams& params, Diagnostics& problems) {
-  return StepReader(tree, params, problems).read();
+std::vector<SweepStep> read_steps(const Node& tree, const SweepParams& params, std::size_t seeds,
+                                  Diagnostics& problems) {
+  return StepReader(tree, params, seeds, problems).read();
 }
 
 }  // namespace rwkvlab

@@ -37,8 +37,9 @@ inline constexpr const char* list_axis = "variant";
 
 /// The steps of a sweep in the order grid, zip, list, random; their product is the sweep. `tree` is the resolved
 /// section and `params` what it was bound to. Adds to `problems` what is empty, of unequal length, set twice or not to
-/// be set, and more variants than the limit.
-std::vector<SweepStep> read_steps(const Node& tree, const SweepParams& params, Diagnostics& problems);
+/// be set, and more runs than the limit; each variant has `seeds` of them.
+std::vector<SweepStep> read_steps(const Node& tree, const SweepParams& params, std::size_t seeds,
+                                  Diagnostics& problems);
 
 /// Number of combinations; the largest integer when there are more.
 std::uint64_t combinations(const std::vector<std::uint64_t>& sizes);

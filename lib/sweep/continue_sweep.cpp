@@ -33,6 +33,9 @@ std::vector<std::string> differences(const SweepPlan& plan, const SweepPlan& ear
     }
     for (const std::string& line : blocking_differences(without_seed(old.loaded.tree), without_seed(same->loaded.tree)))
       result.push_back(fmt::format("variant {}: {}", quote(old.label), line));
+    // A single run may grow; seeds of which some went on after a shorter schedule must not share an average.
+    const std::int64_t before = old.loaded.experiment.train.steps, now = same->loaded.experiment.train.steps;
+    if (now > before) result.push_back(fmt::format("variant {}: train.steps: {} -> {}", quote(old.label), before, now));
   }
   for (const SweepRun& old : earlier.record.runs) {
     const bool is_there = find_variant(plan, old.variant) == nullptr ||
@@ -67,8 +70,8 @@ void continue_sweep(SweepPlan& plan, const SweepRecord& before) {
   for (std::size_t i = 0; i < std::min(found.size(), shown); ++i) list += "\n  " + found[i];
   if (found.size() > shown) list += fmt::format("\n  ... and {} more", found.size() - shown);
   throw ConfigError(fmt::format(
-      "--resume: the sweep differs from the one in its folder:{}\nVariants and seeds may be added, and what "
-      "a single run may change on resuming; undo the other changes, or start a new sweep with --out",
+      "--resume: the sweep differs from the one in its folder:{}\nVariants and seeds may be added, and 'log' and how "
+      "often checkpoints are written may change; undo the other changes, or start a new sweep with --out",
       list));
 }
 

@@ -242,11 +242,11 @@ void check_labels(const std::vector<Alternative>& variants, const Place& label, 
   }
 }
 
-LoadedExperiment with_seed(const PlannedVariant& variant, std::uint64_t seed) {
-  LoadedExperiment loaded = variant.loaded;
-  set_key(loaded.tree, "seed", Node(seed));
-  loaded.experiment.seed = seed;
-  return loaded;
+/// "1, 2, 3"; of many, how many there are.
+std::string seeds_text(const std::vector<std::uint64_t>& seeds) {
+  constexpr std::size_t most = 10;
+  if (seeds.size() <= most) return fmt::format("{}", fmt::join(seeds, ", "));
+  return fmt::format("{}, {}, ..., {}: {} seeds", seeds[0], seeds[1], seeds.back(), seeds.size());
 }
 
 }  // namespace
@@ -263,8 +263,8 @@ SweepPlan plan_sweep(const ExperimentFile& file) {
   const auto table = section<TableParams>(file.table, "table", problems);
   if (!sweep) problems.throw_if_any();
   const auto& [tree, params] = *sweep;
-  const std::vector<SweepStep> steps = read_steps(tree, params, problems);
   const std::vector<std::uint64_t> seeds = read_seeds(params.seeds, file.tree, problems);
+  const std::vector<SweepStep> steps = read_steps(tree, params, seeds.size(), problems);
   problems.throw_if_any();
 
   SweepPlan plan;
@@ -322,20 +322,6 @@ SweepPlan plan_sweep(const SweepRecord& record) {
   return plan;
 }
 
-void check_variants(const SweepPlan& plan) {
-  std::vector<std::string> messages;
-  for (const PlannedVariant& variant : plan.variants) {
-    try {
-      build_experiment(with_seed(variant, plan.record.runs.front().seed));
-    } catch (const ConfigError& error) {
-      if (std::find(messages.begin(), messages.end(), error.what()) == messages.end()) {
-        messages.emplace_back(error.what());
-      }
-    }
-  }
-  if (!messages.empty()) throw ConfigError(fmt::format("{}", fmt::join(messages, "\n")));
-}
-
 bool matches_label(std::string_view label, std::string_view pattern) {
   // To the patterns of file names, a slash and a leading dot mean something.
   const auto plain = [](std::string_view text) {
@@ -350,11 +336,11 @@ std::string sweep_summary(const SweepPlan& plan) {
   const std::size_t variants = plan.variants.size(), runs = plan.record.runs.size();
   std::string text =
       fmt::format("{} variant{}, {} run{}\n", variants, variants == 1 ? "" : "s", runs, runs == 1 ? "" : "s");
-  for (const PlannedVariant& variant : plan.variants) {
-    std::string seeds;
-    for (const SweepRun& run : plan.record.runs)
-      if (run.variant == variant.label) seeds += fmt::format("{}{}", seeds.empty() ? "" : ", ", run.seed);
-    text += fmt::format("  {}  (seed {})\n", variant.label, seeds);
+  for (std::size_t i = 0; i < runs;) {  // The runs of a variant follow each other.
+    const std::string& label = plan.record.runs[i].variant;
+    std::vector<std::uint64_t> seeds;
+    for (; i < runs && plan.record.runs[i].variant == label; ++i) seeds.push_back(plan.record.runs[i].seed);
+    text += fmt::format("  {}  (seed {})\n", label, seeds_text(seeds));
   }
   return text;
 }

@@ -34,8 +34,9 @@ SweepPlan plan_sweep(const ExperimentFile& file);
 /// The runs that a sweep folder already lists, as they were planned.
 SweepPlan plan_sweep(const SweepRecord& record);
 
-/// Builds the model and the data of every variant, to find what shows only then, before anything runs. Throws as
-/// build_experiment does, every message once.
+/// Builds the model and the data of every variant, to find what shows only then, before anything runs. Throws one
+/// ConfigError with every message once, the first variant that has it and what that sets; DataError when all that is
+/// wrong is data.
 void check_variants(const SweepPlan& plan);
 
 /// Makes `plan` a continuation of the sweep that `before` records: what both have keeps its folder. Throws ConfigError,

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "record/run_file_reader.h"
 #include "run/progress.h"
+#include "run/run_folder.h"
 #include "sweep/child_process.h"
 #include "sweep/overview.h"
 
@@ -109,12 +110,11 @@ class Runner {
   void collect() {
     const std::vector<const SweepRun*> chosen = chosen_runs(plan_, options_.only);
     for (const SweepRun* const run : chosen) {
-      const RunState state = run_state(folder_, plan_, *run);
+      const RunState state = run_state(folder_, *run);
       if (state == RunState::done) {
         ++outcome_.done;
       } else if (state == RunState::in_use) {
-        ++outcome_.failed;
-        overview_.line(fmt::format("skipped: another process is training {}", run_name(*run)));
+        skip(*run);
       } else {
         waiting_.push_back(run);
       }
@@ -126,10 +126,16 @@ class Runner {
                                options_.jobs, threads_, threads_ == 1 ? "" : "s"));
   }
 
+  void skip(const SweepRun& run) {
+    ++outcome_.failed;
+    overview_.line(fmt::format("skipped: another process is training {}", run_name(run)));
+  }
+
   void start(const SweepRun& run) {
     const fs::path folder = folder_ / run.folder;
     make_directories(folder);
-    const RunState state = run_state(folder_, plan_, run);
+    const RunState state = run_state(folder_, run);
+    if (state == RunState::in_use) return skip(run);  // Since collect().
     std::vector<std::string> words = {options_.program};
     for (std::string& word : run_arguments(folder_, plan_, run)) words.push_back(std::move(word));
     words.insert(words.end(), {"--threads", std::to_string(threads_), "--with-parent", std::to_string(getpid())});
@@ -167,7 +173,8 @@ class Runner {
     } else {
       ++outcome_.failed;
       const std::string reason = reason_of(child, code);
-      note_failure(folder, code == 4, reason);
+      // One that could not have its folder says nothing about the run of the process that has it.
+      if (!is_run_in_use(folder)) note_failure(folder, code == 4, reason);
       report(code == 4 ? "diverged" : "failed", *child.run, reason);
     }
   }

@@ -65,6 +65,16 @@ bool is_on_path(const std::string& program) {
 
 }  // namespace
 
+void check_slurm_options(const std::vector<std::string>& options) {
+  for (const std::string& line : options) {
+    check_line(line, "the option");
+    if (!line.starts_with('-')) {
+      throw ConfigError(
+          fmt::format("--slurm-option: {} is no option of sbatch; write --slurm-option=--time=1:00:00", quote(line)));
+    }
+  }
+}
+
 std::string slurm_script(const SlurmJob& job) {
   check_line(job.sweep.string(), "the folder");
   check_line(job.program, "the program");
@@ -75,14 +85,8 @@ std::string slurm_script(const SlurmJob& job) {
   option(fmt::format("--cpus-per-task={}", job.threads));
   option("--output=\"" + sbatch_path((job.sweep / "slurm").string()) + "/%A_%a.out\"");
   option("--open-mode=append");
-  for (const std::string& line : job.options) {
-    check_line(line, "the option");
-    if (!line.starts_with('-')) {
-      throw ConfigError(
-          fmt::format("--slurm-option: {} is no option of sbatch; write --slurm-option=--time=1:00:00", quote(line)));
-    }
-    option(line);
-  }
+  check_slurm_options(job.options);
+  for (const std::string& line : job.options) option(line);
   text +=
       "# Each task runs or continues one run of the sweep; the numbers are those of its runs in sweep.yaml.\nruns=(";
   for (std::size_t i = 0; i < job.runs.size(); ++i) text += fmt::format("{}{}", i == 0 ? "" : " ", job.runs[i]);

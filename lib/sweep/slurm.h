@@ -17,6 +17,9 @@ struct SlurmJob {
   std::vector<std::string> options;  ///< further lines "#SBATCH <option>"
 };
 
+/// Throws ConfigError for what cannot be a line of the script: with a line break, or without a dash in front.
+void check_slurm_options(const std::vector<std::string>& options);
+
 /// Text of the script. Task k runs `rwkvlab run SWEEP --resume --index runs[k]`. Throws ConfigError for what a script
 /// cannot hold: a line break in a folder or an option, an option that does not begin with a dash.
 std::string slurm_script(const SlurmJob& job);

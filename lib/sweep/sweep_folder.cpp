@@ -40,15 +40,15 @@ std::string_view to_string(RunState state) {
   return names[static_cast<int>(state)];
 }
 
-RunState run_state(const fs::path& sweep, const SweepPlan& plan, const SweepRun& run) {
+RunState run_state(const fs::path& sweep, const SweepRun& run) {
   const fs::path folder = sweep / run.folder;
   if (is_run_in_use(folder)) return RunState::in_use;
   const std::optional<RunStatusReport> report = read_run_status(folder);
   if (report && report->status == "failed") return RunState::failed;
   if (!is_run_folder(folder)) return RunState::missing;
   if (report && report->status == "diverged") return RunState::diverged;
-  const std::int64_t steps = plan.variant_of(run).loaded.experiment.train.steps;
-  return report && report->status == "done" && report->step >= steps ? RunState::done : RunState::interrupted;
+  // Also of a run that ended before its last step, because it had reached its goal.
+  return report && report->status == "done" ? RunState::done : RunState::interrupted;
 }
 
 fs::path variant_file(const fs::path& sweep, const PlannedVariant& variant) {

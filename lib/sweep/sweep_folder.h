@@ -13,8 +13,8 @@ namespace rwkvlab {
 enum class RunState { missing, interrupted, failed, diverged, in_use, done };
 std::string_view to_string(RunState state);
 
-/// Folder, experiment file and state of one run. A finished run whose train.steps has grown counts as interrupted.
-RunState run_state(const std::filesystem::path& sweep, const SweepPlan& plan, const SweepRun& run);
+/// State of one run. What its status.json calls done is done, also when eval.stop_accuracy ended it early.
+RunState run_state(const std::filesystem::path& sweep, const SweepRun& run);
 
 /// The words after the program's name that start or continue a run in a process of its own.
 std::vector<std::string> run_arguments(const std::filesystem::path& sweep, const SweepPlan& plan, const SweepRun& run);

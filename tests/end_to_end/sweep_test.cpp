@@ -80,21 +80,20 @@ TEST_F(Sweep, RunsEverythingSideBySideAndOnlyOnce) {
   const Finished again = program({"run", "swp", "--resume"});
   EXPECT_EQ(again.code, 0) << again.error;
   EXPECT_THAT(again.out, AllOf(HasSubstr("0 of 4 to do"), HasSubstr("4 of 4 runs done")));
-  // One more variant and longer training: everything goes on from where it is.
+  // One more variant and one more seed: what is there stays.
   const Finished more = program(
       {"run", "grid.yaml", "--out", "swp", "--resume", "--set", "sweep.grid.model.width=[8, 16, 24]", "--only", "*8"});
   EXPECT_EQ(more.code, 2) << "a dot in a path separates keys, so this setting names another axis\n" << more.out;
   folder_.make("more.yaml",
                "extends: grid.yaml\n"
-               "train: {steps: 12}\n"
-               "sweep: {grid: {model.width: [8, 16, 24]}}\n");
-  const Finished longer = program({"run", "more.yaml", "--out", "swp", "--resume", "--only", "*8"});
-  EXPECT_EQ(longer.code, 0) << longer.error << longer.out;
-  EXPECT_THAT(longer.out, AllOf(HasSubstr("2 of 2 to do"), HasSubstr("resumed")));
-  EXPECT_THAT(file("swp/runs/width=8/seed-2/log.txt"), HasSubstr("resumed after step 10 of 12"));
+               "sweep: {grid: {model.width: [8, 16, 24]}, seeds: 3}\n");
+  const Finished added = program({"run", "more.yaml", "--out", "swp", "--resume", "--only", "*8"});
+  EXPECT_EQ(added.code, 0) << added.error << added.out;
+  EXPECT_THAT(added.out, HasSubstr("1 of 3 to do"));
+  EXPECT_EQ(status("swp/runs/width=8/seed-3"), "done");
   EXPECT_FALSE(exists("swp/runs/width=24/seed-1/run.h5")) << "planned, but not asked for";
-  EXPECT_THAT(program({"run", "grid.yaml", "--out", "swp", "--resume"}).error,
-              AllOf(HasSubstr("variant 'width=24' is gone"), HasSubstr("train.steps: 12 -> 10")));
+  EXPECT_THAT(program({"run", "grid.yaml", "--out", "swp", "--resume", "--set", "train.steps=12"}).error,
+              AllOf(HasSubstr("variant 'width=24' is gone"), HasSubstr("train.steps: 10 -> 12")));
 }
 
 TEST_F(Sweep, AFailureDoesNotStopTheOthers) {
@@ -184,6 +183,8 @@ TEST_F(Sweep, WrongUsesAreRefusedWithTheWayOut) {
 
 TEST_F(Sweep, SlurmGetsAJobArray) {
   const std::string odd = "odd 'n\" %ame";
+  EXPECT_EQ(program({"run", "grid.yaml", "--out", odd, "--launcher", "slurm", "--slurm-option=foo"}).code, 2);
+  EXPECT_FALSE(exists(odd)) << "refused before anything is written";
   setenv("PATH", (folder_ / "empty").c_str(), 1);
   const Finished without = program({"run", "grid.yaml", "--out", odd, "--launcher", "slurm", "--jobs", "3", "--threads",
                                     "1", "--slurm-option=--time=1:00:00"});

@@ -3,13 +3,17 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "config/yaml_writer.h"
+#include "run/run_folder.h"
 #include "sweep/axes.h"
 #include "sweep/random_search.h"
+#include "sweep/run_sweep.h"
 #include "tests/temporary_folder.h"
 
 namespace rwkvlab {
@@ -190,9 +194,20 @@ TEST_F(Plan, UnknownPathsAreNamedOnceWithTheNearest) {
   EXPECT_THAT(error("sweep: {list: [{label: a, set: {model: {time_mix: {kind: rwkv66}}}}]}\n"),
               AllOf(HasSubstr("own.yaml:6:58"), HasSubstr("unknown kind 'rwkv66'"), HasSubstr("did you mean")));
   EXPECT_THAT(error("sweep: {grid: {model.width.x: [1]}}\n"), HasSubstr("so it has no key 'x'"));
-  // What shows only when the model is built.
-  EXPECT_THAT(error("sweep: {grid: {model.time_mix: [{kind: rwkv6, head_size: 5}, {kind: rwkv6, head_size: 4}]}}\n"),
-              HasSubstr("head_size"));
+}
+
+TEST_F(Plan, WhatShowsOnlyWhenAVariantIsBuiltNamesIt) {
+  const std::string text = error(
+      "sweep:\n"
+      "  grid:\n"
+      "    m: [{label: a, set: {model.time_mix.kind: rwkv6}}]\n"
+      "    model.time_mix.head_size: [8, 7]\n"
+      "    train.context: [8, 100000]\n");
+  EXPECT_THAT(text, AllOf(HasSubstr("head_size"), HasSubstr("variant: 'a head_size=7 context=8', which sets"),
+                          HasSubstr("own.yaml:9:35)"), HasSubstr("variant: 'a head_size=8 context=100000' and 1 more")))
+      << "wrong models and wrong data, both";
+  EXPECT_THAT(message_of<DataError>([&] { check_variants(plan("sweep: {grid: {train.context: [8, 100000]}}\n")); }),
+              AllOf(HasSubstr("variant: 'context=100000', which sets train.context ("), HasSubstr("own.yaml:6:35)")));
 }
 
 TEST_F(Plan, MistakesOfTheSectionAreNamedWithTheirPlace) {
@@ -225,7 +240,10 @@ TEST_F(Plan, MistakesOfTheSectionAreNamedWithTheirPlace) {
       {"sweep: {random: {count: 2, over: {train.batch: {integer: [4, 2]}}}}\n", "'integer' runs backwards"},
       {"sweep: {random: {count: 2, over: {train.batch: {log_uniform: [0, 2]}}}}\n", "above 0"},
       {"sweep: {random: {count: 2, over: {train.batch: {}}}}\n", "exactly one of"},
-      {"sweep: {random: {count: 2, over: {}}}\n", "'over' must not be empty"},
+      {"sweep: {random: {count: 2, over: {}}}\n", "'over' is missing or empty"},
+      {"sweep: {random: {count: 2}}\n", "own.yaml:6:9: error: the key 'over' is missing"},
+      {"sweep: {random: {count: 2, over: {model.width: {uniform: [8, 32]}}}}\n",
+       "own.yaml:6:48: error: 'width' must be an integer, found number"},
       {"sweep: {random: {count: 0, over: {train.batch: {choice: [1]}}}}\n", "at least 1"},
       {"sweep: {seeds: 2, best_of: {over: train.batch, metric: eval/loss}}\n", "which is no axis of the sweep"},
       {"sweep: {seeds: 2}\ntable: {rows: mixer}\n", "own.yaml:7:15: error: 'rows' names 'mixer'"},
@@ -240,11 +258,14 @@ TEST_F(Plan, AMillionVariantsNeedALimit) {
   list += "]";
   const std::string grid = "grid: {model.width: " + list + ", train.batch: " + list + ", train.steps: " + list + "}";
   EXPECT_THAT(error("sweep: {" + grid + "}\n"),
-              AllOf(HasSubstr("own.yaml:6:"), HasSubstr("1,000,000 variants, more than its limit of 1,000"),
+              AllOf(HasSubstr("own.yaml:6:"), HasSubstr("1,000,000 runs, more than its limit of 1,000"),
                     HasSubstr("raise sweep.limit")));
   EXPECT_EQ(plan("sweep: {limit: 3, grid: {model.width: [8, 9, 10]}}\n").variants.size(), 3U);
   EXPECT_THAT(error("sweep: {limit: 3, random: {count: 4, over: {train.batch: {integer: [1, 9]}}}}\n"),
-              HasSubstr("4 variants"));
+              HasSubstr("4 runs"));
+  EXPECT_THAT(error("sweep: {seeds: 1000, grid: {model.width: [8, 9]}}\n"),
+              HasSubstr("2,000 runs (2 variants with 1,000 seeds each), more than"));
+  EXPECT_THAT(sweep_summary(plan("sweep: {seeds: 1000}\n")), HasSubstr("base  (seed 5, 6, ..., 1004: 1000 seeds)\n"));
 }
 
 TEST_F(Plan, AContinuedSweepMayGrowAndNothingElse) {
@@ -256,7 +277,7 @@ TEST_F(Plan, AContinuedSweepMayGrowAndNothingElse) {
     return now;
   };
   const std::string two = "sweep: {grid: {model.width: [8, 16]}, seeds: 2}\n";
-  const SweepPlan grown = continued(two, "sweep: {grid: {model.width: [4, 8, 16]}, seeds: 3}\n", {"train.steps=9"});
+  const SweepPlan grown = continued(two, "sweep: {grid: {model.width: [4, 8, 16]}, seeds: 3}\n", {"log.every=9"});
   EXPECT_EQ(grown.record.runs.size(), 9U);
   EXPECT_THAT(message_of<ConfigError>([&] { continued(two, "sweep: {grid: {model.width: [8]}, seeds: 2}\n"); }),
               HasSubstr("variant 'width=16' is gone"));
@@ -266,10 +287,57 @@ TEST_F(Plan, AContinuedSweepMayGrowAndNothingElse) {
               HasSubstr("variant 'width=8': train.batch: 2 -> 7"));
   EXPECT_THAT(message_of<ConfigError>([&] { continued(two, two, {"train.steps=2"}); }),
               HasSubstr("train.steps: 3 -> 2"));
+  EXPECT_THAT(message_of<ConfigError>([&] { continued(two, two, {"train.steps=9"}); }),
+              AllOf(HasSubstr("variant 'width=8': train.steps: 3 -> 9"), HasSubstr("new sweep")))
+      << "seeds that went on after a shorter schedule are not those of a fresh run";
   // Folders stay with their labels, also when a new variant would have taken the name.
   const SweepPlan odd = continued("sweep: {list: [{label: a b}]}\n", "sweep: {list: [{label: a/b}, {label: a b}]}\n");
   EXPECT_EQ(odd.variants[1].folder, "a-b");
   EXPECT_EQ(odd.variants[0].folder, "a-b-2");
+}
+
+TEST_F(Plan, ARunThatReachedItsGoalEarlyIsDone) {
+  const SweepPlan p = plan("sweep: {seeds: 2}\n");
+  const SweepRun& run = p.record.runs[0];
+  EXPECT_EQ(run_state(folder_.path(), run), RunState::missing);
+  folder_.make((run.folder / "resolved.yaml").string(), "");
+  write_run_status(folder_ / run.folder, {"interrupted", 2, 3, "", 0}, "");
+  EXPECT_EQ(run_state(folder_.path(), run), RunState::interrupted);
+  write_run_status(folder_ / run.folder, {"done", 2, 3, "", 0}, "");
+  EXPECT_EQ(run_state(folder_.path(), run), RunState::done);
+}
+
+// The program is a script: run 5 takes the folder of run 6, and run 7 finds that another has taken its own.
+TEST_F(Plan, RunsThatAnotherProcessTakesAreLeftToIt) {
+  SweepPlan p = plan("sweep: {seeds: 3}\n");
+  const SweepFolder sweep = SweepFolder::create(folder_ / "sweep", p);
+  const std::string here = folder_.path().string();
+  folder_.make("held", "");
+  SweepOptions options;
+  options.program = folder_.make("program",
+                                 "#!/bin/bash\n"
+                                 "take() {\n"
+                                 "  mkdir -p \"$1\"\n"
+                                 "  flock \"$1\" bash -c \"while [ -e '" +
+                                     here +
+                                     "/held' ]; do sleep 0.01; done\" &\n"
+                                     "  while flock --nonblock \"$1\" true; do sleep 0.01; done\n"
+                                     "}\n"
+                                     "echo \"$4\" >>'" +
+                                     here +
+                                     "/calls'\n"
+                                     "if [ \"$4\" = seed=5 ]; then take \"$(dirname \"$6\")/seed-6\"; exit 0; fi\n"
+                                     "take \"$6\"\n"
+                                     "exit 2\n");
+  chmod(options.program.c_str(), 0755);
+  options.output = -1;
+  const SweepOutcome outcome = run_sweep(sweep, p, options);
+  EXPECT_EQ(outcome.done, 1);
+  EXPECT_EQ(outcome.failed, 2);
+  EXPECT_EQ(read_text(folder_ / "calls"), "seed=5\nseed=7\n");
+  EXPECT_FALSE(std::filesystem::exists(sweep.path() / p.record.runs[2].folder / "status.json"))
+      << "the status belongs to the process that has the folder";
+  std::filesystem::remove(folder_ / "held");
 }
 
 }  // namespace
