@@ -23,18 +23,4 @@ void eigen_product(const SerialProduct& product, const double* a, const double* 
   }
 }
 
-void eigen_product(const MatmulCall& call, const double* a, const double* b, double* c) {
-  SerialProduct product;
-  product.m = call.m;
-  product.n = call.n;
-  product.k = call.k;
-  product.transpose_a = call.transpose_a;
-  product.transpose_b = call.transpose_b;
-  product.accumulate = call.accumulate;
-  product.lda = call.transpose_a ? call.m : call.k;
-  product.ldb = call.transpose_b ? call.k : call.n;
-  product.ldc = call.n;
-  eigen_product(product, a, b, c);
-}
-
 }  // namespace rwkvlab::kernels

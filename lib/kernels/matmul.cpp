@@ -144,7 +144,7 @@ void compute(const MatmulCall& call, const Bfloat16* a, const Bfloat16* b, float
 
 void compute(const MatmulCall& call, const double* a, const double* b, double* c) {
   for (Index entry = 0; entry < call.batch; ++entry) {
-    eigen_product(call, a + entry * call.stride_a, b + entry * call.stride_b, c + entry * call.stride_c);
+    eigen_product(whole_product(call), a + entry * call.stride_a, b + entry * call.stride_b, c + entry * call.stride_c);
   }
 }
 

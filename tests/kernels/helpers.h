@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -41,6 +42,19 @@ double relative_error(const std::vector<A>& actual, const std::vector<B>& expect
     size = std::max(size, std::fabs(static_cast<double>(expected[i])));
   }
   return error / size;
+}
+
+/// Vectors of one problem by name.
+template <class Real>
+using Named = std::vector<std::pair<const char*, std::vector<Real>>>;
+
+/// Every vector of one agrees with that of the other.
+template <class A, class B>
+void expect_close(const Named<A>& actual, const Named<B>& expected, double tolerance) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_LT(relative_error(actual[i].second, expected[i].second), tolerance) << actual[i].first;
+  }
 }
 
 /// Compares an analytic gradient with central differences of `loss`, in double. The step's truncation error and the
