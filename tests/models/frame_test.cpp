@@ -7,21 +7,16 @@
 #include "autograd/ops/layer_norm.h"
 #include "autograd/ops/linear.h"
 #include "base/error.h"
-#include "config/resolve.h"
-#include "config/yaml_reader.h"
 #include "kernels/matmul.h"
 #include "models/language_model.h"
+#include "tests/models/params_of.h"
 #include "tests/support/gradient_check.h"
 
 namespace rwkvlab {
 namespace {
 
 using test::normal_tensor;
-
-LanguageModelParams params_of(const std::string& yaml) {
-  return bind<LanguageModelParams>(
-      parse_yaml(yaml, "model"), make_schema<LanguageModelParams>([](Fields<LanguageModelParams>& f) { describe(f); }));
-}
+using test::params_of;
 
 // Parameters are random, because the official initial values are zero where a mistake could hide.
 std::unique_ptr<LanguageModel> model_of(const std::string& yaml, DType type = DType::f64) {

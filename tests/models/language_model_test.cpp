@@ -7,21 +7,16 @@
 #include <set>
 
 #include "base/error.h"
-#include "config/resolve.h"
-#include "config/yaml_reader.h"
 #include "kernels/matmul.h"
 #include "models/residual_layer.h"
+#include "tests/models/params_of.h"
 #include "tests/support/gradient_check.h"
 
 namespace rwkvlab {
 namespace {
 
 using test::normal_tensor;
-
-LanguageModelParams params_of(const std::string& yaml) {
-  return bind<LanguageModelParams>(
-      parse_yaml(yaml, "model"), make_schema<LanguageModelParams>([](Fields<LanguageModelParams>& f) { describe(f); }));
-}
+using test::params_of;
 
 std::unique_ptr<LanguageModel> model_of(const std::string& yaml, DType type = DType::f32, bool disturbed = false) {
   auto model = make_language_model(params_of(yaml));
