@@ -146,7 +146,10 @@ void Recorder::record_parameters(std::int64_t step) {
     if (statistics) write_statistics(writer_, parameter->name, step, value);
     if (decays && is_decay(*parameter)) {
       writer_.tensor(TensorGroup::decay, parameter->name, step, floats(value),
-                     {{value.elements()}, {"channel"}, "1", "Raw time decay w; a token decays by exp(-exp(w))."});
+                     {{value.elements()},
+                      {"channel"},
+                      "1",
+                      "Raw time decay w; a token decays by exp(-exp(w)), in RWKV-6 by exp(-exp(w + what it adds))."});
     }
   }
 }
