@@ -7,8 +7,9 @@
 #include <cmath>
 #include <sstream>
 
+#include "analysis/display_width.h"
 #include "analysis/gnuplot.h"
-#include "analysis/table_format.h"
+#include "analysis/heat_map.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -21,23 +22,7 @@ namespace {
 constexpr std::array<const char*, 7> kCategories{"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                                  "#e69f00", "#56b4e9", "#000000"};
 
-struct Rgb {
-  int red, green, blue;
-};
-// Stops of viridis (van der Walt and Smith, 2015) at equal distances, without its lightest tenth, which does not show
-// on white.
-constexpr std::array<Rgb, 8> kViridis{{{68, 1, 84},
-                                       {70, 48, 126},
-                                       {54, 92, 141},
-                                       {39, 127, 142},
-                                       {31, 161, 135},
-                                       {74, 193, 109},
-                                       {132, 212, 75},
-                                       {187, 223, 39}}};
-
 constexpr double kCaptionLineCm = 0.36;
-
-std::string hex(const Rgb& color) { return fmt::format("#{:02x}{:02x}{:02x}", color.red, color.green, color.blue); }
 
 std::string extension_of(const std::string& name) {
   std::string extension = std::filesystem::path(name).extension().string();
@@ -60,13 +45,6 @@ std::string terminal(const Figure& figure, const std::string& output_name) {
   check_invariant(extension == ".png", "a figure has an unknown format");
   return fmt::format("pngcairo size {:.0f},{:.0f} font 'sans-serif,9' fontscale 3.125 linewidth 3.125 rounded",
                      figure.width_cm * 118.1, figure.height_cm * 118.1);
-}
-
-std::string palette() {
-  std::string stops;
-  for (std::size_t i = 0; i < kViridis.size(); ++i)
-    stops += fmt::format("{}{} '{}'", i == 0 ? "" : ", ", i, hex(kViridis[i]));
-  return stops;
 }
 
 // Room for a legend beside several panels; a letter takes about 0.18 cm.
@@ -100,17 +78,37 @@ std::string legend_command(const Figure& figure, bool is_first_panel) {
   return fmt::format("set key inside {} Left reverse samplen 2.2{}\n", figure.legend_corner, title);
 }
 
+std::size_t longest_label(const Axis& axis) {
+  std::size_t longest = 0;
+  for (const auto& tic : axis.tics) longest = std::max(longest, display_width(tic.second));
+  return longest;
+}
+
 // Many labels are printed small, and those that do not fit side by side upright. Long ones would leave the figure.
-std::string crowded_style(const Axis& axis) {
+enum class Crowding { none, small, upright };
+Crowding crowding_of(const Axis& axis) {
   constexpr std::size_t many = 24, fit_upright = 12;
   constexpr std::size_t fit = 60, fit_small = 90;  // Columns of text that have room, of both sizes.
   const std::size_t count = axis.tics.size();
-  std::size_t longest = 0;
-  for (const auto& tic : axis.tics) longest = std::max(longest, display_width(tic.second));
+  const std::size_t longest = longest_label(axis);
   // From `many` on a figure grows with its labels, and has room for two columns each.
   const bool is_upright = count >= many ? longest > 2 : count * longest > fit_small && longest <= fit_upright;
-  if (is_upright) return " rotate by 90 right font ',6'";
-  return count >= many || count * longest > fit ? " font ',6'" : "";
+  if (is_upright) return Crowding::upright;
+  return count >= many || count * longest > fit ? Crowding::small : Crowding::none;
+}
+
+const char* crowded_style(const Axis& axis) {
+  const Crowding crowding = crowding_of(axis);
+  return crowding == Crowding::upright ? " rotate by 90 right font ',6'"
+         : crowding == Crowding::small ? " font ',6'"
+                                       : "";
+}
+
+// Below the lowest panels, where the title of the axis makes way for upright labels.
+double label_room_cm(const Figure& figure) {
+  const Axis& axis = figure.panels.back().x;
+  if (crowding_of(axis) != Crowding::upright) return 0;
+  return std::min(0.13 * static_cast<double>(longest_label(axis)), 1.6);
 }
 
 // gnuplot formats a number with the label.
@@ -168,38 +166,6 @@ std::string curve_command(const Figure& figure, const Curve& curve, int block, c
                      style, title);
 }
 
-// Powers of ten, with 2 and 5 times them where the range is short.
-std::string decade_tics(double low, double high) {
-  std::string tics;
-  const bool is_short = high / low < 300;
-  for (double power = std::pow(10, std::floor(std::log10(low))); power <= high; power *= 10) {
-    for (const int digit : {1, 2, 5}) {
-      const double value = digit * power;
-      if ((digit > 1 && !is_short) || value < low || value > high) continue;
-      tics += fmt::format("{}{:.9g}", tics.empty() ? "(" : ", ", value);
-    }
-  }
-  return tics.empty() ? "autofreq" : tics + ")";
-}
-
-// A degenerate range has no colours.
-std::string heat_commands(const HeatMap& heat, int block, const std::string& data, bool is_svg) {
-  auto [low, high] = heat.range;
-  if (!(high > low)) {
-    low -= 0.5 * std::abs(low) + (low == 0 ? 1 : 0);
-    high = heat.range.first + (heat.range.first - low);
-  }
-  const std::string tics =
-      heat.is_logarithmic ? decade_tics(low, high) : fmt::format("{:.9g}", nice_step(high - low, 4));
-  // Rectangles in SVG, because an image would be a file of its own; elsewhere they would show seams.
-  return fmt::format(
-      "set palette defined ({})\n{} logscale cb\nset cbrange [{:.9g}:{:.9g}]\nset cblabel {}\nset colorbox\nset cbtics "
-      "{} "
-      "scale 0.4\nunset grid\nplot {} index {} matrix with image{} notitle\n",
-      palette(), heat.is_logarithmic ? "set" : "unset", low, high, gnuplot_quote(heat.title), tics, data, block,
-      is_svg ? " pixels" : "");
-}
-
 std::string panel_commands(const Figure& figure, std::size_t index, int first_block, const std::string& data,
                            bool is_svg) {
   const Panel& panel = figure.panels[index];
@@ -241,27 +207,15 @@ std::vector<std::string> caption_lines(const Figure& figure) {
 
 // Room around and between the panels, in centimetres turned into shares of the figure.
 std::string layout_commands(const Figure& figure, int rows, int columns, std::size_t lines) {
+  const double below = label_room_cm(figure);
+  // gnuplot counts margins in letters, about 0.4 cm high.
   if (figure.panels.size() == 1)
-    return lines == 0 ? "" : fmt::format("set bmargin {:.1f}\n", 3.4 + 0.95 * static_cast<double>(lines));
-  const double bottom = 1.3 + kCaptionLineCm * static_cast<double>(lines), top = top_margin_cm(figure);
+    return lines == 0 ? "" : fmt::format("set bmargin {:.1f}\n", 3.4 + 0.95 * static_cast<double>(lines) + below / 0.4);
+  const double bottom = 1.3 + below + kCaptionLineCm * static_cast<double>(lines), top = top_margin_cm(figure);
   return fmt::format(
       "set multiplot layout {},{} margins screen {:.4f},{:.4f},{:.4f},{:.4f} spacing screen {:.4f},{:.4f}", rows,
       columns, 1.7 / figure.width_cm, 1 - (0.5 + legend_width_cm(figure) + color_box_cm(figure)) / figure.width_cm,
       bottom / figure.height_cm, 1 - top / figure.height_cm, 1.2 / figure.width_cm, 1.4 / figure.height_cm);
-}
-
-std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : "NaN"; }
-
-// gnuplot draws nothing of a map that is one cell wide or high, so that cell comes twice; the axis shows it once.
-std::string matrix_text(const std::vector<std::vector<double>>& rows) {
-  std::string text;
-  for (std::size_t copy = 0; copy < (rows.size() == 1 ? 2 : 1); ++copy) {
-    for (const std::vector<double>& row : rows) {
-      for (const double value : row) text += number(value) + " ";
-      text += row.size() == 1 ? number(row.front()) + "\n" : "\n";
-    }
-  }
-  return text;
 }
 
 }  // namespace
@@ -288,13 +242,7 @@ void share_decades(Figure& figure) {
 
 std::string color_of(const Figure& figure, int index) {
   if (figure.coloring == Coloring::categories) return kCategories[static_cast<std::size_t>(index) % kCategories.size()];
-  const double position = figure.colors > 1 ? static_cast<double>(index) / (figure.colors - 1) : 0.0;
-  const double scaled = std::clamp(position, 0.0, 1.0) * static_cast<double>(kViridis.size() - 1);
-  const auto below = std::min(static_cast<std::size_t>(scaled), kViridis.size() - 2);
-  const double fraction = scaled - static_cast<double>(below);
-  const auto mix = [&](int a, int b) { return static_cast<int>(std::lround(a + fraction * (b - a))); };
-  const Rgb &a = kViridis[below], &b = kViridis[below + 1];
-  return hex({mix(a.red, b.red), mix(a.green, b.green), mix(a.blue, b.blue)});
+  return scale_color(figure.colors > 1 ? static_cast<double>(index) / (figure.colors - 1) : 0.0);
 }
 
 std::string gnuplot_script(const Figure& figure, const std::string& output_name, const std::string& data_name) {
@@ -308,8 +256,8 @@ std::string gnuplot_script(const Figure& figure, const std::string& output_name,
       "set border 3 lw 0.8\nset tics nomirror out scale 0.6\nset grid lc rgb '#e4e4e4' lw 0.5 lt 1\n";
   if (figure.legend == Legend::color_bar) {
     text += fmt::format(
-        "set palette defined ({})\nset cbrange [0:{}]\nset cblabel {}\nset colorbox\nset cbtics scale 0.4\n", palette(),
-        std::max(figure.colors - 1, 1), gnuplot_quote(figure.legend_title));
+        "set palette defined ({})\nset cbrange [0:{}]\nset cblabel {}\nset colorbox\nset cbtics scale 0.4\n",
+        scale_stops(), std::max(figure.colors - 1, 1), gnuplot_quote(figure.legend_title));
   }
   const int columns = std::max(figure.columns, 1);
   const int rows = (static_cast<int>(figure.panels.size()) + columns - 1) / columns;
@@ -352,8 +300,8 @@ std::string gnuplot_data(const Figure& figure) {
       // An index without points would shift the numbers of the blocks after it.
       if (curve.x.empty()) text += curve.top.empty() ? "NaN NaN\n" : "NaN NaN NaN\n";
       for (std::size_t i = 0; i < curve.x.size(); ++i) {
-        text += number(curve.x[i]) + " " + number(curve.y[i]);
-        if (!curve.top.empty()) text += " " + number(curve.top[i]);
+        text += data_number(curve.x[i]) + " " + data_number(curve.y[i]);
+        if (!curve.top.empty()) text += " " + data_number(curve.top[i]);
         text += "\n";
       }
     }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "analysis/table.h"
@@ -18,9 +17,6 @@ TableFormat table_format(const std::string& word);
 /// column with *, ** and \textbf. csv and json have one record per cell with the unrounded numbers and the run files,
 /// series and steps that they come from.
 std::string format_table(const Table& table, TableFormat format);
-
-/// Columns that a terminal needs for a UTF-8 text: two for wide East Asian characters, none for combining marks.
-std::size_t display_width(std::string_view text);
 
 /// A table as rows of texts.
 struct TableGrid {

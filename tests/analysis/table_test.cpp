@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "analysis/display_width.h"
 #include "analysis/sweep_tables.h"
 #include "analysis/table_format.h"
 #include "base/error.h"
