@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/error.h"
 #include "cli/commands.h"
 #include "config/yaml_writer.h"
 #include "sweep/plan.h"
@@ -11,14 +12,19 @@
 namespace rwkvlab::cli {
 namespace {
 
+int check_sweep(const SweepPlan& plan) {
+  check_variants(plan);
+  fmt::print("{}", sweep_summary(plan));
+  return success;
+}
+
 int check(const ConfigArguments& arguments) {
-  const ExperimentFile file = read_experiment_file(arguments.file, arguments.settings);
-  if (!file.sweep.is_null()) {
-    const SweepPlan plan = plan_sweep(file);
-    check_variants(plan);
-    fmt::print("{}", sweep_summary(plan));
-    return success;
+  if (const std::filesystem::path folder = sweep_folder_of(arguments.file); !folder.empty()) {
+    if (!arguments.settings.empty()) throw ConfigError("--set: a recorded sweep is what it was planned as");
+    return check_sweep(plan_sweep(read_sweep_record(folder)));
   }
+  const ExperimentFile file = read_experiment_file(arguments.file, arguments.settings);
+  if (!file.sweep.is_null()) return check_sweep(plan_sweep(file));
   const LoadedExperiment loaded = load_experiment(file);
   const bool can_run = static_cast<bool>(loaded.experiment.data);
   if (can_run) {
@@ -37,7 +43,9 @@ int check(const ConfigArguments& arguments) {
 void add_check_command(Program& program) {
   auto arguments = std::make_shared<ConfigArguments>();
   CLI::App* const command = program.app.add_subcommand(
-      "check", "validate an experiment file and print it with every default and where each value comes from");
+      "check",
+      "validate an experiment file and print it with every default and where each value comes from; of a sweep, its "
+      "runs");
   arguments->add_to(*command);
   command->callback([&program, arguments] { program.action = [arguments] { return check(*arguments); }; });
 }

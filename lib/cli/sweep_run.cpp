@@ -20,9 +20,7 @@ bool is_folder(const std::string& name) {
 }
 
 // SWEEP/sweep.yaml in place of an experiment file: the same sweep again, in another folder.
-bool is_record(const std::string& name) {
-  return fs::path(name).filename() == "sweep.yaml" && is_sweep_folder(fs::path(name).parent_path());
-}
+bool is_record(const std::string& name) { return !is_folder(name) && !sweep_folder_of(name).empty(); }
 
 void refuse_settings(const RunArguments& arguments) {
   if (arguments.config.settings.empty()) return;

@@ -307,7 +307,9 @@ std::string value_label(const Node& value) {
   if (value.is_string()) return value.string();
   const Node* const kind = value.find("kind");
   if (kind != nullptr && kind->is_string() && value.map().size() == 1) return kind->string();
-  return inline_yaml(value);
+  std::string text = inline_yaml(value);
+  if (value.type() == Node::Type::number && text.ends_with(".0")) text.resize(text.size() - 2);
+  return text;
 }
 
 void take_apart(const std::string& path, const Place& place, const Node& value, std::vector<PathSetting>& into) {

@@ -185,6 +185,15 @@ bool is_sweep_folder(const fs::path& folder) {
   return fs::is_regular_file(folder / record_name, ignored);
 }
 
+fs::path sweep_folder_of(const fs::path& name) {
+  if (is_sweep_folder(name)) return name;
+  const fs::path folder = fs::absolute(name).parent_path();
+  if (name.filename() != record_name || !is_sweep_folder(folder)) return {};
+  // An experiment file may have that name too, but it has no version.
+  const std::string text = "\n" + read_text(name);
+  return text.find("\nversion:") == std::string::npos ? fs::path() : folder;
+}
+
 SweepRecord read_sweep_record(const fs::path& folder) {
   const std::string name = (folder / record_name).string();
   if (!is_sweep_folder(folder)) {

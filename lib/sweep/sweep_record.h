@@ -53,6 +53,9 @@ struct SweepRecord {
 /// Whether `folder` holds a sweep.yaml.
 bool is_sweep_folder(const std::filesystem::path& folder);
 
+/// The sweep folder that `name` stands for: itself, or the folder of the sweep.yaml that it names; else empty.
+std::filesystem::path sweep_folder_of(const std::filesystem::path& name);
+
 /// Reads SWEEP/sweep.yaml. Throws DataError for a missing or damaged file, and ConfigError for another version (the
 /// message names both).
 SweepRecord read_sweep_record(const std::filesystem::path& folder);

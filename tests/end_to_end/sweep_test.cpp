@@ -77,6 +77,8 @@ TEST_F(Sweep, RunsEverythingSideBySideAndOnlyOnce) {
             "");
   EXPECT_EQ(file("alone/run.h5"), file("swp/runs/width=8/seed-2/run.h5"));
 
+  EXPECT_EQ(program({"check", "swp"}).out, check.out);
+  EXPECT_EQ(program({"check", "swp/sweep.yaml"}).out, check.out);
   const Finished again = program({"run", "swp", "--resume"});
   EXPECT_EQ(again.code, 0) << again.error;
   EXPECT_THAT(again.out, AllOf(HasSubstr("0 of 4 to do"), HasSubstr("4 of 4 runs done")));

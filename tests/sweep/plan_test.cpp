@@ -131,6 +131,12 @@ TEST_F(Plan, TheOrderOfSettingsDoesNotMatter) {
   EXPECT_EQ(value(p, 1, "model.time_mix.head_size"), Node(8));
 }
 
+TEST(Labels, NumbersAreShort) {
+  EXPECT_EQ(value_label(Node(1e6)), "1000000");
+  EXPECT_EQ(value_label(Node(1e-3)), "0.001");
+  EXPECT_EQ(value_label(Node(10)), "10");
+}
+
 TEST_F(Plan, SeedsAloneAreASweepAndSettingsReachIt) {
   const SweepPlan p = plan("sweep: {seeds: 2}\n", {"sweep.seeds=3", "train.steps=7"});
   EXPECT_THAT(labels(p), ElementsAre("base"));

@@ -64,6 +64,16 @@ TEST(SweepRecord, IsReadAsItWasWritten) {
   EXPECT_EQ(after.runs[1].axes[1].value, Node("Finch"));
 }
 
+TEST(SweepRecord, IsFoundByItsFolderAndItsName) {
+  const TemporaryFolder folder;
+  write_sweep_record(folder.path(), sample());
+  EXPECT_EQ(sweep_folder_of(folder.path()), folder.path());
+  EXPECT_EQ(sweep_folder_of(folder / "sweep.yaml"), folder.path());
+  EXPECT_EQ(sweep_folder_of(folder / "other.yaml"), "");
+  EXPECT_EQ(sweep_folder_of(folder.make("own/sweep.yaml", "model: {layers: 1}\nsweep: {seeds: 2}\n")), "")
+      << "an experiment file of that name";
+}
+
 TEST(SweepRecord, MissingDamagedAndForeignRecordsAreRefused) {
   const TemporaryFolder folder;
   const auto read = [&] { read_sweep_record(folder.path()); };
