@@ -74,12 +74,12 @@ Samples read_samples(const RunGroup& group, const std::string& metric, double sm
     if (ended_at_goal(*run)) early.push_back({series.steps.back(), values.back()});
   }
   for (auto& [step, values] : by_step) {
+    const std::size_t recorded = values.size();
     for (const End& end : early) {
       if (step > end.step) values.push_back(end.value);
     }
-    samples.has_carried =
-        samples.has_carried || std::any_of(early.begin(), early.end(), [&](const End& end) { return step > end.step; });
     if (values.size() != seeds) continue;
+    samples.has_carried = samples.has_carried || recorded < seeds;
     samples.steps.push_back(step);
     samples.values.push_back(std::move(values));
   }

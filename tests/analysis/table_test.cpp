@@ -379,6 +379,12 @@ TEST_F(RunTable, RefusesWhatDoesNotCompare) {
   EXPECT_THROW(make_table(options_), ConfigError);
 }
 
+TEST_F(RunTable, HowOftenRunsAreEvaluatedIsNoReasonToRefuse) {
+  add("a", testing::sample_config(32, 0.001, 1), 0.5);
+  add("b", testing::sample_config(32, 0.001, 1, "eval: {every: 7}\n"), 0.7);
+  EXPECT_THAT(make_table(options_).row_axes, ElementsAre("eval.every"));
+}
+
 TEST_F(RunTable, RunsOfSeveralSweeps) {
   testing::write_sample_sweep(folder_ / "first");
   SweepRecord record = testing::sample_record();

@@ -63,6 +63,9 @@ TEST_F(Tables, DecaysOverAText) {
   EXPECT_THAT(file("map.svg"), HasSubstr("<svg"));
   EXPECT_EQ(program({"plot", "decay", "finch", "--heatmap", "--layer", "2", "-o", "map.svg"}).code, 2);
   EXPECT_EQ(program({"plot", "decay", "finch", "--heatmap", "--step", "2", "-o", "map.svg"}).code, 2);
+  const Finished none = program({"plot", "decay", "finch", "--heatmap", "--tokens", "0", "-o", "map.svg"});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.error, HasSubstr("--tokens: 0: expected 1 or more\n"));
 }
 
 }  // namespace
