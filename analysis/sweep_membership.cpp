@@ -84,6 +84,12 @@ void MembershipCheck::require(const ComparedRun& run, const SweepRun& planned) {
   variant_ = planned.variant;
   is_loaded_ = true;
   constexpr const char* advice = "Remove the folder and run the sweep again with --resume.";
+  // First what can name both values.
+  if (const std::string differences = differences_from(experiment_, run); !differences.empty()) {
+    throw DataError(fmt::format(
+        "{}: this run does not belong to the sweep '{}': the experiment of the variant '{}' -> this run:{}\n{}",
+        run.folder.string(), sweep_.string(), run.variant, differences, advice));
+  }
   const Node* const seed = run.config.find("seed");
   std::string key = foreign_key(planned.settings, &run.config, "");
   if (key.empty() && seed != nullptr && seed->is_unsigned_integer() && seed->unsigned_integer() != run.seed)
@@ -97,11 +103,6 @@ void MembershipCheck::require(const ComparedRun& run, const SweepRun& planned) {
         "{}: this run does not belong to the sweep '{}': its '{}' is not what sweep.yaml says for the variant '{}' "
         "with seed {}. {}",
         run.folder.string(), sweep_.string(), key, run.variant, run.seed, advice));
-  }
-  if (const std::string differences = differences_from(experiment_, run); !differences.empty()) {
-    throw DataError(fmt::format(
-        "{}: this run does not belong to the sweep '{}': the experiment of the variant '{}' -> this run:{}\n{}",
-        run.folder.string(), sweep_.string(), run.variant, differences, advice));
   }
 }
 
