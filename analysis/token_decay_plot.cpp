@@ -105,6 +105,13 @@ Figure distribution_figure(const std::vector<const LayerTokenDecay*>& layers, co
   return figure;
 }
 
+// ln w of a head at a token, the mean over its channels.
+double mean_log_decay(const LayerTokenDecay& layer, std::int64_t token, std::int64_t head) {
+  double sum = 0;
+  for (std::int64_t channel = 0; channel < layer.channels; ++channel) sum += layer.at(token, head, channel);
+  return sum / static_cast<double>(layer.channels);
+}
+
 // Rows of the map from below to above: heads, or the channels of a head from fast to slow.
 std::vector<std::vector<double>> map_rows(const LayerTokenDecay& layer, const TokenDecayPlotOptions& options) {
   std::vector<std::vector<double>> logs;
@@ -112,9 +119,7 @@ std::vector<std::vector<double>> map_rows(const LayerTokenDecay& layer, const To
   for (std::int64_t row = 0; row < count; ++row) {
     std::vector<double>& values = logs.emplace_back();
     for (std::int64_t token = 0; token < layer.tokens(); ++token) {
-      double sum = 0;
-      for (std::int64_t c = 0; c < layer.channels; ++c) sum += layer.at(token, row, options.head ? 0 : c);
-      values.push_back(options.head ? layer.at(token, *options.head, row) : sum / static_cast<double>(layer.channels));
+      values.push_back(options.head ? layer.at(token, *options.head, row) : mean_log_decay(layer, token, row));
     }
   }
   if (options.head) {

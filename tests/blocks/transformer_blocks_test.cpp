@@ -72,7 +72,8 @@ TEST(AttentionBlock, ItsStateIsDeclaredAsGrowing) {
 TEST(TransformerBlocks, ParameterCounts) {
   const auto count = [](const char* slot, const char* kind, const char* parameters) {
     std::int64_t total = 0;
-    for (const Parameter* const p : build(slot, kind, parameters, 24)->parameters()) total += p->shape.elements();
+    const auto mixer = build(slot, kind, parameters, 24);
+    for (const Parameter* const p : mixer->parameters()) total += p->shape.elements();
     return total;
   };
   constexpr std::int64_t d = 24;

@@ -13,7 +13,7 @@
 #include "tests/temporary_folder.h"
 
 // Counting replaces the allocator, which would take the place of the sanitizer's.
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(RWKVLAB_SANITIZED)
 #define RWKVLAB_COUNT_ALLOCATIONS
 namespace {
 std::atomic<std::size_t> requested{0};
