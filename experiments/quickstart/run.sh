@@ -21,5 +21,6 @@ esac
 cmake --preset release
 cmake --build --preset release --target rwkvlab_program
 build/release/rwkvlab run experiments/quickstart/experiment.yaml --out "$sweep" --jobs "$(nproc)" "$@"
+mkdir -p "$sweep/figures"
 build/release/rwkvlab plot curves "$sweep" --metric eval/bits_per_byte -o "$sweep/figures/curves.svg"
 build/release/rwkvlab plot decay "$sweep/runs/RWKV-4/seed-1" -o "$sweep/figures/decay.svg"
