@@ -22,5 +22,5 @@ done
 
 # What has not changed for long was checked when it did; tests/lint.sh build/release checks everything.
 echo "== Lint of what changed lately"
-tests/lint.sh build/release HEAD~25
+tests/lint.sh build/release HEAD~12
 echo "Everything passes."
