@@ -274,13 +274,18 @@ void run_trained_model(CaseRun& run, const ModelTranslation& translation) {
   run.output("logits_long", model->logits(text, {}));
 }
 
-void run_loss(CaseRun& run) {
+Var logits_input(CaseRun& run) {
   const Var logits = run.input("logits");
   if (logits.shape().rank() < 2 || logits.shape().rank() > 3) {
     throw DataError(
         fmt::format("tensor 'in.logits' has shape {}, expected [batch, time, vocabulary]", logits.shape().text()));
   }
   run.config().agree("vocab_size", logits.shape()[-1], "'in.logits'");
+  return logits;
+}
+
+void run_loss(CaseRun& run) {
+  const Var logits = logits_input(run);
   const Tensor targets = run.integer_input("targets", logits.shape().rank() - 1);
   run.output("loss", cross_entropy(logits, targets, l2wrap_factor(run, 1e-4)).loss);
 }

@@ -52,6 +52,8 @@ void run_model_state(CaseRun& run, const ModelTranslation& translation);
 void run_model_layer_states(CaseRun& run, const ModelTranslation& translation, const std::vector<LayerState>& states);
 /// in.tokens [time] -> out.logits [vocabulary], after the last token; in.tokens_long -> out.logits_long, after each.
 void run_trained_model(CaseRun& run, const ModelTranslation& translation);
+/// in.logits [batch, time, vocabulary], or without the batch; DataError unless it has config.vocab_size symbols.
+Var logits_input(CaseRun& run);
 /// in.logits, in.targets -> out.loss: cross-entropy with L2Wrap.
 void run_loss(CaseRun& run);
 /// Config alone -> out.<parameter>: initial values that do not depend on chance.

@@ -9,7 +9,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v slurmctld slurmd munged sbatch >/dev/nul
   exit 77
 fi
 program=$(realpath "$1")
-work=$(mktemp -d /tmp/rwkvlab-slurm-XXXXXX)
+work=$(mktemp --directory --tmpdir rwkvlab-slurm-XXXXXX)
 pids=()
 
 finish() {

@@ -131,12 +131,7 @@ void run_state(CaseRun& run) {
 // in.logits, in.targets -> out.loss, the cross-entropy times config.loss_scale. The current trainer scales L2Wrap by
 // the gradient that reaches the loss, so by loss_scale and the cotangent.
 void run_scaled_loss(CaseRun& run) {
-  const Var logits = run.input("logits");
-  if (logits.shape().rank() < 2 || logits.shape().rank() > 3) {
-    throw DataError(
-        fmt::format("tensor 'in.logits' has shape {}, expected [batch, time, vocabulary]", logits.shape().text()));
-  }
-  run.config().agree("vocab_size", logits.shape()[-1], "'in.logits'");
+  const Var logits = logits_input(run);
   const Tensor targets = run.integer_input("targets", logits.shape().rank() - 1);
   const double factor = run.config().number_or("loss_scale", 1);
   const auto cotangent = run.reference().cotangents.find("loss");
