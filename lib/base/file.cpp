@@ -107,6 +107,12 @@ void MappedFile::swap(MappedFile& other) noexcept {
   std::swap(size_, other.size_);
 }
 
+void MappedFile::release_pages(std::size_t begin, std::size_t bytes) const noexcept {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t first = (begin + page - 1) / page * page, end = (begin + bytes) / page * page;
+  if (first < end) ::madvise(const_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED);
+}
+
 std::string read_text(const fs::path& path, std::size_t max_bytes) {
   std::size_t size = 0;
   const Descriptor file(open_to_read(path, size));

@@ -34,6 +34,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   void swap(MappedFile& other) noexcept;
+  /// Tells the system that the pages within these bytes are not needed soon; they are read again when touched.
+  void release_pages(std::size_t begin, std::size_t bytes) const noexcept;
 
  private:
   std::filesystem::path path_;

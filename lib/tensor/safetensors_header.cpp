@@ -17,24 +17,6 @@ namespace {
 
 constexpr std::uint64_t max_header = 100'000'000;  // as in the reference implementation
 
-struct StoredType {
-  std::string_view name;
-  std::size_t bytes;
-};
-constexpr std::array<StoredType, 13> stored_types = {{{"F64", 8},
-                                                      {"F32", 4},
-                                                      {"F16", 2},
-                                                      {"BF16", 2},
-                                                      {"I64", 8},
-                                                      {"I32", 4},
-                                                      {"I16", 2},
-                                                      {"I8", 1},
-                                                      {"U64", 8},
-                                                      {"U32", 4},
-                                                      {"U16", 2},
-                                                      {"U8", 1},
-                                                      {"BOOL", 1}}};
-
 // Takes the events of the JSON parser. The header has one possible structure, so this is a small state machine that
 // refuses the first event that does not fit; nothing that does not fit is ever stored.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
@@ -131,11 +113,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   enum class State { start, top, metadata, tensor, list, finished };
   enum class Field { none, dtype, shape, offsets };
 
-  static std::string known() {
-    std::string text;
-    for (const StoredType& type : stored_types) text += fmt::format("{}{}", text.empty() ? "" : ", ", type.name);
-    return text;
-  }
+  static std::string known() { return "F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL"; }
 
   [[noreturn]] void fail(const std::string& what) const { throw DataError(fmt::format("'{}': {}", file_, what)); }
   [[noreturn]] void fail_tensor(const std::string& what) const {
@@ -168,7 +146,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return;
     }
     if (!names_.insert(text).second) fail(fmt::format("the header has the tensor {} twice", shown(text)));
-    entry_ = SafetensorsEntry{};
+    entry_ = TensorEntry{};
     entry_.name = text;
     sizes_.clear();
     offset_count_ = 0;
@@ -229,7 +207,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   State state_ = State::start;
   Field field_ = Field::none;
   std::unordered_set<std::string> names_;
-  SafetensorsEntry entry_;
+  TensorEntry entry_;
   std::vector<std::int64_t> sizes_;
   std::array<std::uint64_t, 2> offsets_{};
   std::size_t offset_count_ = 0;
@@ -246,7 +224,7 @@ void place_entries(SafetensorsHeader& header, std::size_t data_begin, std::size_
   });
   std::uint64_t position = 0;
   std::string before = "the start of the data";
-  for (SafetensorsEntry& entry : header.entries) {
+  for (TensorEntry& entry : header.entries) {
     if (entry.begin > data_bytes || entry.bytes > data_bytes - entry.begin) {
       throw DataError(fmt::format("'{}': the tensor {} ends at byte {} of the data, but the file holds only {} bytes",
                                   file, shown(entry.name), entry.begin + entry.bytes, data_bytes));
@@ -267,21 +245,6 @@ void place_entries(SafetensorsHeader& header, std::size_t data_begin, std::size_
 }
 
 }  // namespace
-
-std::size_t stored_size(std::string_view stored_type) {
-  for (const StoredType& type : stored_types) {
-    if (type.name == stored_type) return type.bytes;
-  }
-  return 0;
-}
-
-std::string shown(std::string_view name) {
-  constexpr std::size_t longest = 120;
-  const bool is_long = name.size() > longest;
-  const std::string text = nlohmann::json(std::string(name.substr(0, longest)))
-                               .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return fmt::format("'{}{}'", std::string_view(text).substr(1, text.size() - 2), is_long ? "…" : "");
-}
 
 SafetensorsHeader parse_safetensors_header(std::string_view bytes, const std::string& file) {
   if (bytes.size() < 8) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "train/non_finite.h"
 #include "train/tensor_loading.h"
 
 namespace rwkvlab {
@@ -25,15 +26,6 @@ std::int64_t step_of(const fs::path& folder) {
   const std::string_view digits = std::string_view(name).substr(folder_prefix.size());
   if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != digits.npos) return -1;
   return std::stoll(std::string(digits));
-}
-
-std::vector<NamedTensor> weights_of(Module& model) {
-  std::vector<NamedTensor> tensors;
-  for (const Parameter* const p : model.parameters()) {
-    check_invariant(p->var.defined(), "weights of a model that is not allocated");
-    tensors.push_back({p->name, p->var.value()});
-  }
-  return tensors;
 }
 
 // Buffers of official checkpoints that are constants of the architecture.
@@ -101,7 +93,7 @@ State read_carried_state(const fs::path& path, const Module& model) {
   const SafetensorsFile file(path);
   State state;
   for (const StatePiece& piece : model.state_pieces()) {
-    const SafetensorsEntry& entry = file.entry(piece.name);
+    const TensorEntry& entry = file.entry(piece.name);
     std::vector<std::int64_t> sizes = {entry.shape.rank() > 0 ? entry.shape[0] : 1};
     sizes.insert(sizes.end(), piece.shape.sizes().begin(), piece.shape.sizes().end());
     state.set(piece.name, Var(file.require(piece.name, Shape(sizes))));
@@ -202,8 +194,29 @@ TrainingPosition read_checkpoint(const fs::path& checkpoint, Objective& objectiv
   }
 }
 
-void load_weights(Module& model, const SafetensorsFile& file, const LoadOptions& options) {
+std::vector<NamedTensor> weights_of(const Module& model) {
+  std::vector<NamedTensor> tensors;
+  for (const Parameter* const p : model.parameters()) {
+    check_invariant(p->var.defined(), "weights of a model that is not allocated");
+    tensors.push_back({p->name, p->var.value()});
+  }
+  return tensors;
+}
+
+void check_weights(const Module& model, const TensorFile& file, const LoadOptions& options) {
+  std::vector<ExpectedTensor> expected;
+  for (const Parameter* const p : model.parameters()) expected.push_back({p->name, p->shape, DType::f32});
+  check_tensors(file, expected, {options.prefix, options.ignore_unexpected, is_mask});
+}
+
+void load_weights(Module& model, const TensorFile& file, const LoadOptions& options) {
   load_tensors(file, weights_of(model), {options.prefix, options.ignore_unexpected, is_mask});
+  const std::string spoilt = options.must_be_finite ? non_finite_parameter(model) : "";
+  if (spoilt.empty()) return;
+  throw DataError(fmt::format(
+      "'{}': the tensor {}{} holds values that are not finite numbers; the training that wrote it diverged, "
+      "or the file is damaged",
+      file.path().string(), options.prefix, spoilt));
 }
 
 fs::path weights_file(const fs::path& path) {
@@ -215,12 +228,12 @@ fs::path weights_file(const fs::path& path) {
     if (const auto newest = CheckpointFolder(folder, 0).newest()) return *newest / "model.safetensors";
   }
   throw DataError(
-      fmt::format("'{}' holds no weights: expected a safetensors file, a checkpoint with "
+      fmt::format("'{}' holds no weights: expected a safetensors or .pth file, a checkpoint with "
                   "'model.safetensors', or a run folder with 'checkpoints/step-…'",
                   path.string()));
 }
 
-void save_weights(Module& model, const fs::path& path, const std::map<std::string, std::string>& metadata) {
+void save_weights(const Module& model, const fs::path& path, const std::map<std::string, std::string>& metadata) {
   write_safetensors(path, weights_of(model), metadata);
 }
 

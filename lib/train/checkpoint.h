@@ -63,19 +63,27 @@ TrainingPosition read_checkpoint(const std::filesystem::path& checkpoint, Object
 struct LoadOptions {
   std::string prefix;              ///< of the tensors in the file: "param." in reference cases
   bool ignore_unexpected = false;  ///< skip tensors that the model does not have
+  bool must_be_finite = false;     ///< refuse a file with NaN or infinite weights
 };
 
-/// Reads every parameter of an allocated model, converted to the model's type. Shapes may differ in dimensions of size
-/// 1 ([1, 1, D] for [D]); mask buffers of official checkpoints are skipped. Throws DataError listing the parameters
-/// that are missing, have other shapes, or are unexpected (tensors without the prefix do not count).
-void load_weights(Module& model, const SafetensorsFile& file, const LoadOptions& options = {});
+/// Reads every parameter of an allocated model, converted to the model's type as it is read. Shapes may differ in
+/// dimensions of size 1 ([1, 1, D] for [D]); mask buffers of official checkpoints are skipped. Throws DataError listing
+/// the parameters that are missing, have other shapes, or are unexpected (tensors without the prefix do not count), or
+/// naming the first one that is not finite.
+void load_weights(Module& model, const TensorFile& file, const LoadOptions& options = {});
 
-/// The file with the weights that a path names: a safetensors file itself, a checkpoint folder, a folder of
+/// The checks of load_weights on names and shapes, for a model that need not have memory.
+void check_weights(const Module& model, const TensorFile& file, const LoadOptions& options = {});
+
+/// The file with the weights that a path names: a safetensors or .pth file itself, a checkpoint folder, a folder of
 /// checkpoints, or a run folder with "checkpoints" in it (the newest). Throws DataError saying what was looked for.
 std::filesystem::path weights_file(const std::filesystem::path& path);
 
-/// Writes the parameters under their official names, with `metadata`.
-void save_weights(Module& model, const std::filesystem::path& path,
+/// The parameters of an allocated model under their official names.
+std::vector<NamedTensor> weights_of(const Module& model);
+
+/// Writes them as a safetensors file, with `metadata`.
+void save_weights(const Module& model, const std::filesystem::path& path,
                   const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace rwkvlab

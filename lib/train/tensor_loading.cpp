@@ -41,21 +41,21 @@ bool is_integer(DType type) { return type == DType::i64; }
 
 }  // namespace
 
-void load_tensors(const SafetensorsFile& file, const std::vector<NamedTensor>& targets, const TensorLoading& options) {
+void check_tensors(const TensorFile& file, const std::vector<ExpectedTensor>& expected, const TensorLoading& options) {
   Problems missing("missing"), wrong("with another shape or type"), unexpected("unexpected");
   std::unordered_set<std::string> known;
   std::vector<std::string> candidates;
-  for (const SafetensorsEntry& entry : file.entries()) {
+  for (const TensorEntry& entry : file.entries()) {
     if (entry.name.starts_with(options.prefix)) candidates.push_back(entry.name.substr(options.prefix.size()));
   }
-  for (const auto& [name, target] : targets) {
+  for (const auto& [name, shape, type] : expected) {
     known.insert(name);
-    const SafetensorsEntry* const entry = file.find(options.prefix + name);
+    const TensorEntry* const entry = file.find(options.prefix + name);
     if (entry == nullptr) {
       missing.add(name + did_you_mean(name, candidates));
-    } else if (without_ones(entry->shape) != without_ones(target.shape())) {
-      wrong.add(fmt::format("{} is {}, not {}", name, entry->shape.text(), target.shape().text()));
-    } else if (is_integer(entry->dtype()) != is_integer(target.dtype())) {
+    } else if (without_ones(entry->shape) != without_ones(shape)) {
+      wrong.add(fmt::format("{} is {}, not {}", name, entry->shape.text(), shape.text()));
+    } else if (is_integer(entry->dtype()) != is_integer(type)) {
       wrong.add(fmt::format("{} is stored as {}", name, entry->stored_type));
     }
   }
@@ -71,9 +71,13 @@ void load_tensors(const SafetensorsFile& file, const std::vector<NamedTensor>& t
                     "made with",
                     file.path().string(), problems.substr(2)));
   }
-  for (const auto& [name, target] : targets) {
-    target.copy_from(file.tensor(options.prefix + name, target.dtype()).reshaped(target.shape()));
-  }
+}
+
+void load_tensors(const TensorFile& file, const std::vector<NamedTensor>& targets, const TensorLoading& options) {
+  std::vector<ExpectedTensor> expected;
+  for (const auto& [name, target] : targets) expected.push_back({name, target.shape(), target.dtype()});
+  check_tensors(file, expected, options);
+  for (const auto& [name, target] : targets) file.read(options.prefix + name, target);
 }
 
 }  // namespace rwkvlab

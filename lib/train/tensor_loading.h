@@ -6,7 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "tensor/safetensors.h"
+#include "tensor/tensor_file.h"
+#include "tensor/tensor_writing.h"
 
 namespace rwkvlab {
 
@@ -16,10 +17,20 @@ struct TensorLoading {
   std::function<bool(std::string_view name)> may_be_extra;  ///< names (without prefix) that are never unexpected
 };
 
-/// Overwrites every target with the file's tensor of that name, converted to the target's type. Shapes may differ in
-/// dimensions of size 1. Throws DataError listing what is missing, has another shape or is unexpected; then nothing has
-/// been overwritten.
-void load_tensors(const SafetensorsFile& file, const std::vector<NamedTensor>& targets,
-                  const TensorLoading& options = {});
+/// A tensor that a file shall hold.
+struct ExpectedTensor {
+  std::string name;
+  Shape shape;
+  DType type = DType::f32;
+};
+
+/// Checks that the file holds these tensors. Shapes may differ in dimensions of size 1. Throws DataError listing what
+/// is missing, has another shape or is unexpected.
+void check_tensors(const TensorFile& file, const std::vector<ExpectedTensor>& expected,
+                   const TensorLoading& options = {});
+
+/// Overwrites every target with the file's tensor of that name, converted to the target's type on the way; no tensor is
+/// held twice. Throws DataError as check_tensors does; then nothing has been overwritten.
+void load_tensors(const TensorFile& file, const std::vector<NamedTensor>& targets, const TensorLoading& options = {});
 
 }  // namespace rwkvlab

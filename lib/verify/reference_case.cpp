@@ -42,7 +42,7 @@ constexpr std::array<Group, 6> groups = {{{"param.", &ReferenceCase::parameters,
 void read_tensor(const SafetensorsFile& file, const std::string& name, ReferenceCase& into) {
   for (const Group& group : groups) {
     if (!name.starts_with(group.prefix)) continue;
-    const SafetensorsEntry& entry = file.entry(name);
+    const TensorEntry& entry = file.entry(name);
     if (entry.shape.elements() == 0) throw DataError(fmt::format("tensor '{}' has no elements", name));
     if (group.real && entry.dtype() == DType::i64) {
       throw DataError(fmt::format("tensor '{}' holds {}, expected real numbers", name, entry.stored_type));
@@ -90,7 +90,7 @@ ReferenceCase::ReferenceCase(const std::filesystem::path& file_path) : path(file
   const SafetensorsFile file(path);
   try {
     read_metadata(file, *this);
-    for (const SafetensorsEntry& entry : file.entries()) read_tensor(file, entry.name, *this);
+    for (const TensorEntry& entry : file.entries()) read_tensor(file, entry.name, *this);
     if (outputs.empty()) throw DataError("there is no tensor 'out.*' to compare with");
     check_pairs(cotangents, "cotangent.", outputs, "out.");
     check_pairs(gradients, "grad.", parameters, "param.");

@@ -106,7 +106,7 @@ TEST(SafetensorsMutation, NeverCrashesNorTakesMemoryWithoutBound) {
 #endif
     try {
       const SafetensorsFile file(path);
-      for (const SafetensorsEntry& entry : file.entries()) file.tensor(entry.name);
+      for (const TensorEntry& entry : file.entries()) file.tensor(entry.name);
       ++read;
     } catch (const DataError& error) {
       ASSERT_NE(std::string_view(error.what()).find("case"), std::string_view::npos) << error.what();
