@@ -13,13 +13,9 @@
 // No sum is taken back by a subtraction and no state is run backwards, so strong decays lose nothing.
 #pragma once
 
-#include "kernels/sizes.h"
+#include "kernels/matrix_state_backward.h"
 
 namespace rwkvlab::kernels {
-
-/// Tokens between two states that the forward pass keeps for the backward pass, which computes those between them
-/// again.
-inline constexpr Index wkv6_chunk = 32;
 
 /// Arrays [batch, time, heads, head_size]; a state is [batch, heads, head_size (keys), head_size (values)].
 struct Wkv6Size {
@@ -27,7 +23,7 @@ struct Wkv6Size {
   Index channels() const { return heads * head_size; }
   Index elements() const { return batch * time * channels(); }
   Index state_elements() const { return batch * heads * head_size * head_size; }
-  Index chunks() const { return (time + wkv6_chunk - 1) / wkv6_chunk; }
+  Index chunks() const { return kept_states(time); }
 };
 
 /// What both passes read.
@@ -48,8 +44,8 @@ struct Wkv6Forward {
   Wkv6Inputs<Real> in;
   Real* y = nullptr;             ///< out [batch, time, heads, head_size]
   Real* final_state = nullptr;   ///< out; or null
-  Real* chunk_states = nullptr;  ///< out [batch, heads, chunks, head_size, head_size], the state before every chunk of
-                                 ///< wkv6_chunk tokens; or null
+  Real* chunk_states = nullptr;  ///< out [batch, heads, chunks, head_size, head_size], the state before every stretch
+                                 ///< of kept_state_tokens; or null
 };
 
 /// Threads over batch x heads x tiles of value channels, whose states do not meet; vectorised over value channels.
@@ -70,7 +66,7 @@ struct Wkv6Backward {
   Real* grad_state = nullptr;              ///< out, the shape of a state; or null
 };
 
-/// Threads over batch x heads; vectorised over key channels. Scratch per thread: the states of one chunk of one head.
+/// As matrix_state_backward.h does it.
 template <class Real>
 void wkv6_backward(const Wkv6Backward<Real>& call);
 

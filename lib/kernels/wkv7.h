@@ -15,12 +15,9 @@
 // and any length are safe.
 #pragma once
 
-#include "kernels/sizes.h"
+#include "kernels/matrix_state_backward.h"
 
 namespace rwkvlab::kernels {
-
-/// Tokens between two kept states.
-inline constexpr Index wkv7_chunk = 16;
 
 struct Wkv7Size {
   Index batch = 0;
@@ -33,7 +30,7 @@ struct Wkv7Size {
   Index states() const { return batch * heads; }
   Index state_elements() const { return states() * value_size * key_size; }
   /// States kept per head.
-  Index chunks() const { return (time + wkv7_chunk - 1) / wkv7_chunk; }
+  Index chunks() const { return kept_states(time); }
 };
 
 /// A sequence is [batch, time, heads, key_size], or value_size for value, y and what is read; a state is [batch, heads,
@@ -51,7 +48,8 @@ struct Wkv7Forward {
   Real* y;                 ///< out
   Real* final_state;       ///< out; or null. May be the same array as `state`.
   Real* read;              ///< out: sa of every token, for the backward pass; or null
-  Real* kept_states;       ///< out [batch, heads, chunks, value_size, key_size]: the state before every chunk; or null
+  Real* kept_states;       ///< out [batch, heads, chunks, value_size, key_size]: the state before every stretch of
+                           ///< kept_state_tokens; or null
 };
 /// Work is split over batch, heads and tiles of value channels, which do not depend on one another.
 template <class Real>
@@ -78,7 +76,7 @@ struct Wkv7Backward {
   Real* grad_b;                  ///< out; or null
   Real* grad_state;              ///< out; or null
 };
-/// Work is split over batch and heads: the sums over value channels stay within one unit.
+/// As matrix_state_backward.h does it.
 template <class Real>
 void wkv7_backward(const Wkv7Backward<Real>& call);
 
