@@ -98,8 +98,7 @@ void load_decays(const MatrixStateBackward<Real>& call, const Unit& unit, Index 
   if (call.raw_decay) from_raw_decays(c, call.key_size);
 }
 
-/// The chunk of up to chunk_tokens tokens from `begin`. The first pass of a stretch needs no receptances, a and grads,
-/// but their factors do no harm.
+/// The chunk of up to chunk_tokens tokens from `begin`.
 template <bool delta, bool bonus, class Real>
 void load_chunk(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin, MatrixStateChunk<Real>& c) {
   const Index K = call.key_size, stride = call.heads * K, at = first_element(call, unit, K) + begin * stride;
@@ -117,6 +116,44 @@ void load_chunk(const MatrixStateBackward<Real>& call, const Unit& unit, Index b
   }
   load_decays(call, unit, begin, c);
   chunk_factors<delta, bonus>(c);
+}
+
+/// Asks for rows of memory before they are needed: in steps of a head's channels the hardware does not foresee them.
+template <class Real>
+void prefetch_rows(const Real* from, Index stride, Index count, Index width) {
+  constexpr Index line = 64 / sizeof(Real);
+  for (Index row = 0; from != nullptr && row < count; ++row) {
+    for (Index i = 0; i < width; i += line) __builtin_prefetch(from + row * stride + i, 0, 2);
+  }
+}
+
+/// What load_chunk will read.
+template <class Real>
+void prefetch_inputs(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin) {
+  if (begin < 0) return;
+  const Index K = call.key_size, stride = call.heads * K, at = first_element(call, unit, K) + begin * stride;
+  const Index V = call.value_size, value_stride = call.heads * V;
+  const Index value_at = first_element(call, unit, V) + begin * value_stride + unit.value;
+  const Real* const decay = call.fixed_decay ? nullptr : call.decay;
+  for (const Real* const array : {call.receptance, call.key, call.a, call.b, decay}) {
+    prefetch_rows(offset(array, at), stride, chunk_tokens, K);
+  }
+  for (const Real* const array : {call.value, call.grad_y, call.read}) {
+    prefetch_rows(offset(array, value_at), value_stride, chunk_tokens, unit.width);
+  }
+}
+
+/// What store_chunk will write.
+template <class Real>
+void prefetch_outputs(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin, Index tokens,
+                      const KeyGradients<Real>& to) {
+  const Index K = call.key_size, stride = call.heads * K, at = first_element(call, unit, K) + begin * stride;
+  const Index V = call.value_size, value_stride = call.heads * V;
+  for (const Real* const array : {to.receptance, to.key, to.a, to.b, to.decay}) {
+    prefetch_rows(array == nullptr ? nullptr : array + at, stride, tokens, K);
+  }
+  prefetch_rows(call.grad_value + first_element(call, unit, V) + begin * value_stride + unit.value, value_stride,
+                tokens, unit.width);
 }
 
 /// What the bonus adds: dr += (g · v) u ⊙ k, dk += (g · v) u ⊙ r, du += (g · v) r ⊙ k.
@@ -183,24 +220,60 @@ void store_state(const MatrixStateBackward<Real>& call, const Unit& unit, const 
   }
 }
 
+/// The chunks between two kept states.
+template <class Real>
+struct Stretch {
+  MatrixStateChunk<Real> chunks[chunks_of_stretch];
+  Real* states;  ///< [chunks, values, keys], before each chunk
+};
+
+/// In scratch memory of this thread.
+template <class Real>
+Stretch<Real> place_stretch(Index keys, Index values) {
+  Stretch<Real> stretch{};
+  const auto place = [&](Real* memory) {
+    Index taken = 0;
+    const auto take = [&](Real*& part, Index count) {
+      part = memory == nullptr ? nullptr : memory + taken;
+      taken += count;
+    };
+    MatrixStateChunk<Real> shared{};
+    shared.keys = keys, shared.values = values;
+    shared.place_work(take);
+    for (MatrixStateChunk<Real>& chunk : stretch.chunks) {
+      chunk = shared;
+      chunk.place_numbers(take);
+    }
+    take(stretch.states, chunks_of_stretch * values * keys);
+    return taken;
+  };
+  place(scratch<Real>(Scratch::local, place(nullptr)));
+  return stretch;
+}
+
 /// The tokens between two kept states: forwards once for the states before each chunk, then back.
 template <bool delta, bool bonus, class Real>
-void descend_stretch(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin, MatrixStateChunk<Real>& c,
+void descend_stretch(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin, Stretch<Real>& stretch,
                      const KeyGradients<Real>& to) {
-  const Index left = std::min(kept_state_tokens, call.time - begin);
-  const Index chunks = (left + chunk_tokens - 1) / chunk_tokens, state = c.values * c.keys;
+  MatrixStateChunk<Real>* const chunks = stretch.chunks;
+  const Index tokens = std::min(kept_state_tokens, call.time - begin), state = chunks->values * chunks->keys;
+  const Index count = (tokens + chunk_tokens - 1) / chunk_tokens;
   const Index matrix = call.key_size * call.value_size, head = unit.batch * call.heads + unit.head;
-  load_state(call, unit, call.kept + (head * kept_states(call.time) + begin / kept_state_tokens) * matrix, c, c.states);
-  for (Index index = 0; index < chunks; ++index) {
-    load_chunk<delta, bonus>(call, unit, begin + index * chunk_tokens, c);
-    if (index + 1 < chunks) advance_state<delta>(c, c.states + index * state, c.states + (index + 1) * state);
+  load_state(call, unit, call.kept + (head * kept_states(call.time) + begin / kept_state_tokens) * matrix, *chunks,
+             stretch.states);
+  for (Index index = 0; index < count; ++index) {
+    load_chunk<delta, bonus>(call, unit, begin + index * chunk_tokens, chunks[index]);
+    Real* const before = stretch.states + index * state;
+    if (index + 1 < count) advance_state<delta>(chunks[index], before, before + state);
   }
-  for (Index index = chunks - 1; index >= 0; --index) {
-    if (index + 1 < chunks) load_chunk<delta, bonus>(call, unit, begin + index * chunk_tokens, c);
+  for (Index index = count - 1; index >= 0; --index) {
+    const MatrixStateChunk<Real>& c = chunks[index];
+    prefetch_outputs(call, unit, begin + index * chunk_tokens, c.tokens, to);
+    prefetch_inputs(call, unit, begin + index * chunk_tokens - kept_state_tokens);
     if (c.safe) {
-      descend_in_matrices<delta, bonus>(c, c.states + index * state);
+      descend_in_matrices<delta, bonus>(c, stretch.states + index * state);
     } else {
-      descend_in_tokens<delta, bonus>(c, c.states + index * state, c.states + chunks_of_stretch * state);
+      descend_in_tokens<delta, bonus>(c, stretch.states + index * state);
     }
     if (bonus) add_bonus(c);
     finish_decays(call, c);
@@ -212,17 +285,15 @@ template <bool delta, bool bonus, class Real>
 void backward_unit(const MatrixStateBackward<Real>& call, const Unit& unit, const KeyGradients<Real>& to,
                    Real* vectors) {
   const Index K = call.key_size, matrix = K * call.value_size, head = unit.batch * call.heads + unit.head;
-  MatrixStateChunk<Real> c;
-  const Index keys = in_tiles(K), values = in_tiles(unit.width);
-  const Index count = c.place(nullptr, keys, values, chunks_of_stretch);
-  c.place(scratch<Real>(Scratch::local, count), keys, values, chunks_of_stretch);
-  std::fill_n(c.grad_bonus, keys, Real(0));
-  std::fill_n(c.grad_fixed_decay, keys, Real(0));
-  std::fill_n(c.bonus, keys, Real(0));
+  Stretch<Real> stretch = place_stretch<Real>(in_tiles(K), in_tiles(unit.width));
+  const MatrixStateChunk<Real>& c = stretch.chunks[0];
+  std::fill_n(c.grad_bonus, c.keys, Real(0));
+  std::fill_n(c.grad_fixed_decay, c.keys, Real(0));
+  std::fill_n(c.bonus, c.keys, Real(0));
   if (bonus) std::copy_n(call.bonus + unit.head * K, K, c.bonus);
   load_state(call, unit, offset(call.grad_final_state, head * matrix), c, c.grad_state);
-  for (Index stretch = kept_states(call.time) - 1; stretch >= 0; --stretch) {
-    descend_stretch<delta, bonus>(call, unit, stretch * kept_state_tokens, c, to);
+  for (Index index = kept_states(call.time) - 1; index >= 0; --index) {
+    descend_stretch<delta, bonus>(call, unit, index * kept_state_tokens, stretch, to);
   }
   store_state(call, unit, c, offset(call.grad_state, head * matrix));
   std::copy_n(c.grad_bonus, K, vectors);

@@ -42,25 +42,27 @@ struct MatrixStateChunk {
   Real* grad_fixed_decay;              ///< [keys]
   Real* entering;                      ///< [values, keys], P'
   Real* grad_state;                    ///< [values, keys], D
-  Real* states;                        ///< of the stretch's chunks; for the token form also [rows + 1, row_block, keys]
+  Real* token_states;                  ///< [rows + 1, row_block, keys], for the token-by-token form
 
-  /// Takes the parts out of `memory`, or only counts them. Returns the elements taken.
-  RWKVLAB_INLINE Index place(Real* memory, Index key_count, Index value_count, Index state_count) {
-    keys = key_count, values = value_count;
-    Index taken = 0;
-    const auto take = [&](Real*& part, Index count) RWKVLAB_INLINE_LAMBDA {
-      part = memory == nullptr ? nullptr : memory + taken;
-      taken += count;
-    };
-    for (Real** part : {&r, &k, &a, &b, &log_decay, &from_r, &from_a, &to, &grad_log_decay}) take(*part, rows * keys);
-    for (Real** part : {&enter, &leave, &running, &bonus, &grad_bonus, &grad_fixed_decay}) take(*part, keys);
-    for (Real** part : {&left, &right, &right_columns, &grad_left, &grad_right}) take(*part, 2 * rows * keys);
-    for (Real** part : {&grads, &inputs, &input_columns, &grad_columns, &grad_inputs}) take(*part, 2 * rows * values);
+  /// The parts that hold a chunk's own numbers, one set for each chunk of a stretch.
+  template <class Take>
+  void place_numbers(const Take& take) {
+    for (Real** part : {&r, &k, &a, &b, &log_decay, &from_r, &from_a, &to}) take(*part, rows * keys);
+    for (Real** part : {&enter, &leave}) take(*part, keys);
+    for (Real** part : {&left, &right}) take(*part, 2 * rows * keys);
+    for (Real** part : {&grads, &inputs}) take(*part, 2 * rows * values);
+  }
+  /// The parts to work in, which all chunks share.
+  template <class Take>
+  void place_work(const Take& take) {
+    take(grad_log_decay, rows * keys);
+    for (Real** part : {&running, &bonus, &grad_bonus, &grad_fixed_decay}) take(*part, keys);
+    for (Real** part : {&right_columns, &grad_left, &grad_right}) take(*part, 2 * rows * keys);
+    for (Real** part : {&input_columns, &grad_columns, &grad_inputs}) take(*part, 2 * rows * values);
     for (Real** part : {&scores, &grad_scores}) take(*part, 4 * rows * rows);
     for (Real** part : {&entering, &grad_state}) take(*part, values * keys);
     take(along, rows);
-    take(states, state_count * values * keys + (rows + 1) * row_block * keys);
-    return taken;
+    take(token_states, (rows + 1) * row_block * keys);
   }
 };
 
@@ -342,13 +344,13 @@ RWKVLAB_INLINE void descend_row(const MatrixStateChunk<Real>& c, Index t, Index 
   }
 }
 
-/// The token-by-token form, for any decays; leaves what descend_in_matrices leaves. `states`: [rows + 1, row_block,
-/// keys] to work in.
+/// The token-by-token form, for any decays; leaves what descend_in_matrices leaves.
 template <bool delta, bool bonus, class Real>
-RWKVLAB_CLONES void descend_in_tokens(const MatrixStateChunk<Real>& c, const Real* state, Real* states) {
+RWKVLAB_CLONES void descend_in_tokens(const MatrixStateChunk<Real>& c, const Real* state) {
   constexpr Index sides = delta ? 2 : 1;
   const Index keys = c.keys, values = c.values, rows = c.rows;
   for (Index i = 0; i < rows * keys; ++i) c.to[i] = vector_exp(c.log_decay[i]);
+  Real* const states = c.token_states;
   std::fill_n(c.grad_left, sides * rows * keys, Real(0));
   std::fill_n(c.grad_right, sides * rows * keys, Real(0));
   std::fill_n(c.grad_log_decay, rows * keys, Real(0));

@@ -10,10 +10,6 @@
 namespace rwkvlab::kernels {
 namespace {
 
-/// Value channels of one unit of the forward pass. Their part of the state, [keys][tile_width], fits the first-level
-/// cache for heads of up to 256 channels.
-constexpr Index tile_width = 32;
-
 /// Where a unit of the forward pass lies: one head of one batch entry, value channels [value, value + width).
 struct Unit {
   Index state;      ///< batch entry and head
@@ -25,7 +21,7 @@ struct Unit {
 RWKVLAB_INLINE Index first_row(const Wkv7Size& size, Index state, Index head_size) {
   return (state / size.heads * size.time * size.heads + state % size.heads) * head_size;
 }
-RWKVLAB_INLINE Unit unit_at(const Wkv7Size& size, Index index) {
+RWKVLAB_INLINE Unit unit_at(const Wkv7Size& size, Index index, Index tile_width) {
   const Index tiles = (size.value_size + tile_width - 1) / tile_width, value = index % tiles * tile_width;
   const Index head = index / tiles;
   return {head, first_row(size, head, size.key_size), first_row(size, head, size.value_size), value,
@@ -34,7 +30,7 @@ RWKVLAB_INLINE Unit unit_at(const Wkv7Size& size, Index index) {
 
 /// The tile between memory, [values][keys], and the form that the loops over value channels need, [keys][values]. Lanes
 /// beyond the unit's width are zero and stay so, as their values are.
-template <class Real>
+template <int tile_width, class Real>
 RWKVLAB_INLINE void load_tile(const Real* state, Index keys, Index width, Real* tile) {
   for (Index j = 0; j < keys; ++j) {
     for (Index i = 0; i < tile_width; ++i) {
@@ -42,7 +38,7 @@ RWKVLAB_INLINE void load_tile(const Real* state, Index keys, Index width, Real* 
     }
   }
 }
-template <class Real>
+template <int tile_width, class Real>
 RWKVLAB_INLINE void store_tile(const Real* tile, Index keys, Index width, Real* state) {
   for (Index i = 0; i < width; ++i) {
     for (Index j = 0; j < keys; ++j) state[i * keys + j] = tile[j * tile_width + i];
@@ -55,7 +51,7 @@ RWKVLAB_INLINE void copy_lanes(const Real* from, Index width, Real* to) {
 }
 
 /// Σ_j tile[j] at[j].
-template <class Real>
+template <int tile_width, class Real>
 RWKVLAB_INLINE void read_tile(const Real* tile, const Real* at, Index keys, Real* result) {
   alignas(64) Real sum[tile_width] = {};
   for (Index j = 0; j < keys; ++j) {
@@ -67,7 +63,7 @@ RWKVLAB_INLINE void read_tile(const Real* tile, const Real* at, Index keys, Real
 }
 
 /// One token in one sweep over the tile: the new state, y, and what the next token will read (at `next`, or nothing).
-template <bool delta, class Real>
+template <int tile_width, bool delta, class Real>
 RWKVLAB_INLINE void advance_tile(Real* tile, const Real* decay, const Real* key, const Real* receptance, const Real* b,
                                  const Real* next, Index keys, const Real* value, Real* read, Real* y) {
   alignas(64) Real v[tile_width], sa[tile_width], out[tile_width] = {}, ahead[tile_width] = {};
@@ -89,7 +85,7 @@ RWKVLAB_INLINE void advance_tile(Real* tile, const Real* decay, const Real* key,
   copy_lanes(ahead, tile_width, read);
 }
 
-template <bool delta, class Real>
+template <int tile_width, bool delta, class Real>
 RWKVLAB_INLINE void forward_unit(const Wkv7Forward<Real>& call, const Unit& unit) {
   const Index keys = call.size.key_size, stride = call.size.key_channels(), first = unit.value * keys;
   const Index matrix = keys * call.size.value_size;
@@ -97,14 +93,14 @@ RWKVLAB_INLINE void forward_unit(const Wkv7Forward<Real>& call, const Unit& unit
   Real* decay = tile + keys * tile_width;
   alignas(64) Real value[tile_width] = {}, read[tile_width] = {}, y[tile_width] = {};
   const Index state_at = unit.state * matrix + first;
-  load_tile(call.state == nullptr ? nullptr : call.state + state_at, keys, unit.width, tile);
-  if (delta && call.size.time > 0) read_tile(tile, call.a + unit.key_row, keys, read);
+  load_tile<tile_width>(call.state == nullptr ? nullptr : call.state + state_at, keys, unit.width, tile);
+  if (delta && call.size.time > 0) read_tile<tile_width>(tile, call.a + unit.key_row, keys, read);
   std::fill(decay, decay + keys, Real(1));
   Index at = unit.key_row, value_at = unit.value_row + unit.value;
   for (Index t = 0; t < call.size.time; ++t, at += stride, value_at += call.size.value_channels()) {
     if (call.kept_states != nullptr && t % kept_state_tokens == 0) {
       const Index kept = unit.state * call.size.chunks() + t / kept_state_tokens;
-      store_tile(tile, keys, unit.width, call.kept_states + kept * matrix + first);
+      store_tile<tile_width>(tile, keys, unit.width, call.kept_states + kept * matrix + first);
     }
     if (call.log_decay != nullptr) {
       const Real* log_decay = call.log_decay + at;
@@ -115,28 +111,39 @@ RWKVLAB_INLINE void forward_unit(const Wkv7Forward<Real>& call, const Unit& unit
     if (delta && call.read != nullptr) copy_lanes(read, unit.width, call.read + value_at);
     const Real* next = nullptr;
     if (delta) next = call.a + (t + 1 < call.size.time ? at + stride : at);  // The last one's is not used.
-    advance_tile<delta>(tile, decay, call.key + at, call.receptance + at, delta ? call.b + at : nullptr, next, keys,
-                        value, read, y);
+    advance_tile<tile_width, delta>(tile, decay, call.key + at, call.receptance + at, delta ? call.b + at : nullptr,
+                                    next, keys, value, read, y);
     copy_lanes(y, unit.width, call.y + value_at);
   }
-  if (call.final_state != nullptr) store_tile(tile, keys, unit.width, call.final_state + state_at);
+  if (call.final_state != nullptr) store_tile<tile_width>(tile, keys, unit.width, call.final_state + state_at);
+}
+
+/// All units of tiles of the same width.
+template <int tile_width, class Real>
+void forward_tiles(const Wkv7Forward<Real>& call) {
+  const Index tiles = (call.size.value_size + tile_width - 1) / tile_width;
+  parallel_simd(call.size.states() * tiles, 1, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+    for (Index index = begin; index < end; ++index) {
+      const Unit unit = unit_at(call.size, index, tile_width);
+      if (call.a != nullptr) {
+        forward_unit<tile_width, true>(call, unit);
+      } else {
+        forward_unit<tile_width, false>(call, unit);
+      }
+    }
+  });
 }
 
 }  // namespace
 
+/// A wider tile reads the keys' numbers less often; a narrower one wastes less on small heads, and makes more units.
 template <class Real>
 void wkv7_forward(const Wkv7Forward<Real>& call) {
-  const Index tiles = (call.size.value_size + tile_width - 1) / tile_width;
-  parallel_simd(call.size.states() * tiles, 1, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-    for (Index index = begin; index < end; ++index) {
-      const Unit unit = unit_at(call.size, index);
-      if (call.a != nullptr) {
-        forward_unit<true>(call, unit);
-      } else {
-        forward_unit<false>(call, unit);
-      }
-    }
-  });
+  if (call.size.value_size <= 32 || call.size.states() < 8) {
+    forward_tiles<32>(call);
+  } else {
+    forward_tiles<64>(call);
+  }
 }
 
 template <class Real>
