@@ -6,7 +6,8 @@ if(benchmark_FOUND)
 endif()
 list(APPEND RWKVLAB_LAYERS analysis)
 
-set(RWKVLAB_LIBRARIES fmt::fmt nlohmann_json::nlohmann_json yaml-cpp DNNL::dnnl Eigen3::Eigen hdf5_c OpenMP::OpenMP_CXX)
+set(RWKVLAB_LIBRARIES fmt::fmt nlohmann_json::nlohmann_json yaml-cpp DNNL::dnnl Eigen3::Eigen hdf5_c OpenMP::OpenMP_CXX ZLIB::ZLIB
+  ${UTF8PROC_LIBRARY})
 if(benchmark_FOUND)
   list(APPEND RWKVLAB_LIBRARIES benchmark::benchmark)
 endif()
@@ -45,7 +46,7 @@ target_link_libraries(rwkvlab PUBLIC nlohmann_json::nlohmann_json fmt::fmt
 
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/lib/cli/*.cpp)
 if(NOT benchmark_FOUND)
-  list(FILTER cli_sources EXCLUDE REGEX "bench_command")
+  list(FILTER cli_sources EXCLUDE REGEX "/cli/bench_")
 endif()
 if(cli_sources)
   add_executable(rwkvlab_program ${cli_sources})

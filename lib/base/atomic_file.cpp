@@ -121,6 +121,18 @@ void AtomicFile::write_through(std::string_view bytes) {
   }
 }
 
+void AtomicFile::overwrite(std::size_t place, std::string_view bytes) {
+  check_invariant(descriptor_ >= 0, "write to a file that is already committed");
+  flush();
+  while (!bytes.empty()) {
+    const ssize_t count = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(place));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) cannot_write(path_, errno);
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+    place += static_cast<std::size_t>(count);
+  }
+}
+
 void AtomicFile::commit() {
   check_invariant(descriptor_ >= 0, "second commit of a file");
   flush();

@@ -63,6 +63,8 @@ class AtomicFile {
   /// Appends; small pieces are gathered before they reach the system.
   void write(std::string_view bytes);
   void write(std::span<const std::byte> bytes) { write({reinterpret_cast<const char*>(bytes.data()), bytes.size()}); }
+  /// Replaces bytes that were written before, such as the sizes in a header.
+  void overwrite(std::size_t place, std::string_view bytes);
   /// To be called once, last.
   void commit();
 

@@ -11,6 +11,7 @@ struct Params {
   int sums = 100000;
   double held_out_fraction = 0.1;
   std::string tokens = "characters";
+  std::optional<std::string> vocabulary;
   std::string order = "random_offsets";
 };
 
@@ -32,11 +33,11 @@ std::unique_ptr<DataSet> make(const Params& p, const DataSite& site) {
   }
   TextDataSetParts parts;
   parts.kind = "arithmetic_text";
-  parts.tokens = p.tokens;
   parts.order = p.order;
   parts.held_out_fraction = p.held_out_fraction;
   parts.seed = site.seed;
-  parts.text = std::make_shared<const TextSource>(fmt::format("{} generated sums", p.sums), std::move(text));
+  const auto source = std::make_shared<const TextSource>(fmt::format("{} generated sums", p.sums), std::move(text));
+  parts.text = TokenText(source, make_tokenizer({p.tokens, p.vocabulary}, *source, site.folder));
   return std::make_unique<TextDataSet>(std::move(parts));
 }
 

@@ -1,4 +1,4 @@
-// The data set `text`: files that the experiment file names.
+// The data sets `text` and `tokens`: files that the experiment file names.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,19 +13,26 @@ namespace rwkvlab {
 namespace {
 namespace fs = std::filesystem;
 
-struct Params {
+struct TextParams {
   std::vector<std::string> files;
   std::vector<std::string> exclude;
   std::vector<std::string> held_out_files;
   std::optional<double> held_out_fraction;
   std::string tokens = "bytes";
+  std::optional<std::string> vocabulary;
   std::string order = "random_offsets";
 };
 
-void describe(Fields<Params>& f) {
-  f.doc(
-      "Text from files, one after the other in the order of the list (patterns: sorted by name). Names and patterns "
-      "(`*`, `?`, and `**` for any folders) start at the folder of the experiment file.");
+struct TokenParams {
+  std::vector<std::string> files;
+  std::vector<std::string> exclude;
+  std::vector<std::string> held_out_files;
+  std::optional<double> held_out_fraction;
+  std::string order = "random_offsets";
+};
+
+template <class Params>
+void describe_files(Fields<Params>& f) {
   f.required("files", &Params::files, "files or patterns of the training text").not_empty().path();
   f.add("exclude", &Params::exclude, "patterns of files to leave out, from the same folder").path(false);
   f.add("held_out_files", &Params::held_out_files,
@@ -34,7 +41,6 @@ void describe(Fields<Params>& f) {
   f.add("held_out_fraction", &Params::held_out_fraction,
         "share of the tokens that is held out, from the end of the text; 0.1 unless there are held_out_files",
         between(0, 0.9));
-  describe_reading(f);
   f.check(
       [](const Params& p) {
         return p.held_out_fraction && !p.held_out_files.empty()
@@ -42,6 +48,23 @@ void describe(Fields<Params>& f) {
                    : std::string();
       },
       "held_out_fraction");
+}
+
+void describe_text(Fields<TextParams>& f) {
+  f.doc(
+      "Text from files, one after the other in the order of the list (patterns: sorted by name). Names and patterns "
+      "(`*`, `?`, and `**` for any folders) start at the folder of the experiment file.");
+  describe_files(f);
+  describe_reading(f);
+}
+
+void describe_tokens(Fields<TokenParams>& f) {
+  f.doc(
+      "Token files that `rwkvlab tokenize` made, one after the other; they stay on the disk, so they may be larger "
+      "than "
+      "the memory, and bring their tokenizer along. Names and patterns start at the folder of the experiment file.");
+  describe_files(f);
+  describe_order(f);
 }
 
 // The path as a pattern sees it: without the folder that both start at.
@@ -58,9 +81,10 @@ bool is_excluded(const fs::path& path, const std::vector<std::string>& patterns,
   });
 }
 
-std::vector<fs::path> chosen(const std::vector<std::string>& patterns, const Params& p, const fs::path& folder) {
+std::vector<fs::path> chosen(const std::vector<std::string>& patterns, const std::vector<std::string>& exclude,
+                             const fs::path& folder) {
   std::vector<fs::path> paths = expand_globs(patterns, folder);
-  std::erase_if(paths, [&](const fs::path& path) { return is_excluded(path, p.exclude, folder); });
+  std::erase_if(paths, [&](const fs::path& path) { return is_excluded(path, exclude, folder); });
   return paths;
 }
 
@@ -80,31 +104,66 @@ std::shared_ptr<const TextSource> open_text(const std::vector<fs::path>& paths,
   return source;
 }
 
-std::unique_ptr<DataSet> make(const Params& p, const DataSite& site) {
-  TextDataSetParts parts;
-  parts.kind = "text";
-  parts.tokens = p.tokens;
-  parts.order = p.order;
-  parts.seed = site.seed;
-  std::vector<fs::path> training = chosen(p.files, p, site.folder);
+// The files of the two texts; without held_out_files, `held_out` is empty.
+struct Files {
+  std::vector<fs::path> training, held_out;
+};
+
+template <class Params>
+Files choose_files(const Params& p, const fs::path& folder) {
+  Files files;
+  files.training = chosen(p.files, p.exclude, folder);
   if (!p.held_out_files.empty()) {
-    const std::vector<fs::path> held_out = chosen(p.held_out_files, p, site.folder);
-    if (held_out.empty()) throw DataError("data.exclude leaves none of data.held_out_files");
+    files.held_out = chosen(p.held_out_files, p.exclude, folder);
+    if (files.held_out.empty()) throw DataError("data.exclude leaves none of data.held_out_files");
     std::set<fs::path> apart;
-    for (const fs::path& path : held_out) apart.insert(fs::weakly_canonical(path));
-    std::erase_if(training, [&](const fs::path& path) { return apart.contains(fs::weakly_canonical(path)); });
-    parts.apart = open_text(held_out, p.held_out_files, site.folder);
-  } else {
-    parts.held_out_fraction = p.held_out_fraction.value_or(0.1);
+    for (const fs::path& path : files.held_out) apart.insert(fs::weakly_canonical(path));
+    std::erase_if(files.training, [&](const fs::path& path) { return apart.contains(fs::weakly_canonical(path)); });
   }
-  if (training.empty()) {
+  if (files.training.empty()) {
     throw DataError("data.exclude and data.held_out_files leave none of data.files, expected at least one file");
   }
-  parts.text = open_text(training, p.files, site.folder);
+  return files;
+}
+
+template <class Params>
+TextDataSetParts common_parts(const char* kind, const Params& p, const DataSite& site) {
+  TextDataSetParts parts;
+  parts.kind = kind;
+  parts.order = p.order;
+  parts.seed = site.seed;
+  if (p.held_out_files.empty()) parts.held_out_fraction = p.held_out_fraction.value_or(0.1);
+  return parts;
+}
+
+std::unique_ptr<DataSet> make_text(const TextParams& p, const DataSite& site) {
+  TextDataSetParts parts = common_parts("text", p, site);
+  const Files files = choose_files(p, site.folder);
+  const auto text = open_text(files.training, p.files, site.folder);
+  std::shared_ptr<const TextSource> apart;
+  if (!files.held_out.empty()) apart = open_text(files.held_out, p.held_out_files, site.folder);
+  const auto tokenizer = make_tokenizer({p.tokens, p.vocabulary}, *text, site.folder);
+  parts.text = TokenText(text, tokenizer);
+  if (apart != nullptr) parts.apart = TokenText(apart, tokenizer);
   return std::make_unique<TextDataSet>(std::move(parts));
 }
 
-const RegisterKind<DataSet, Params, DataSite> registered(data_slot, "text", describe, make);
+std::unique_ptr<DataSet> make_tokens(const TokenParams& p, const DataSite& site) {
+  TextDataSetParts parts = common_parts("tokens", p, site);
+  const Files files = choose_files(p, site.folder);
+  parts.text = TokenText(files.training);
+  if (!files.held_out.empty()) {
+    parts.apart = TokenText(files.held_out);
+    if (*parts.apart->tokenizer() != *parts.text.tokenizer()) {
+      throw DataError(
+          fmt::format("{} and {} were made with different tokenizers", parts.text.names(), parts.apart->names()));
+    }
+  }
+  return std::make_unique<TextDataSet>(std::move(parts));
+}
+
+const RegisterKind<DataSet, TextParams, DataSite> registered_text(data_slot, "text", describe_text, make_text);
+const RegisterKind<DataSet, TokenParams, DataSite> registered_tokens(data_slot, "tokens", describe_tokens, make_tokens);
 
 }  // namespace
 }  // namespace rwkvlab

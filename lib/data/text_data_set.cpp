@@ -9,13 +9,6 @@
 namespace rwkvlab {
 namespace {
 
-std::shared_ptr<const Tokenizer> make_tokenizer(const TextDataSetParts& parts) {
-  if (parts.tokens == "bytes") return std::make_shared<const Tokenizer>(Tokenizer::bytes());
-  check_invariant(parts.tokens == "characters", "an unknown kind of tokens");
-  const TextSource* const sources[] = {parts.text.get()};
-  return std::make_shared<const Tokenizer>(characters_of(sources));
-}
-
 // "1,115,394": counts are long.
 std::string counted(std::uint64_t count) {
   if (count < 1000) return fmt::format("{}", count);
@@ -51,17 +44,32 @@ void read_row(const TokenText& text, std::int64_t begin, std::int64_t count, std
 
 }  // namespace
 
-TextDataSet::TextDataSet(const TextDataSetParts& parts)
-    : kind_(parts.kind),
+std::shared_ptr<const Tokenizer> make_tokenizer(const TokenChoice& choice, const TextSource& text,
+                                                const std::filesystem::path& folder) {
+  if (choice.tokens == "bytes") return std::make_shared<const Tokenizer>(Tokenizer::bytes());
+  if (choice.tokens == "characters") {
+    const TextSource* const sources[] = {&text};
+    return std::make_shared<const Tokenizer>(characters_of(sources));
+  }
+  check_invariant(choice.vocabulary.has_value(), "an unknown kind of tokens");
+  const Tokenizer tokenizer = Tokenizer::open((folder / *choice.vocabulary).string());
+  if (tokenizer.kind() != choice.tokens) {
+    throw DataError(fmt::format("'{}' is a vocabulary of the kind {}, expected {}", *choice.vocabulary,
+                                tokenizer.kind(), choice.tokens));
+  }
+  return std::make_shared<const Tokenizer>(tokenizer);
+}
+
+TextDataSet::TextDataSet(TextDataSetParts parts)
+    : kind_(std::move(parts.kind)),
       order_(order_named(parts.order)),
       random_(parts.seed, "data.order"),
-      tokenizer_(make_tokenizer(parts)),
-      text_(parts.text, tokenizer_),
-      has_apart_(parts.apart != nullptr) {
+      text_(std::move(parts.text)),
+      apart_(std::move(parts.apart)) {
   split_ = text_.size();
-  if (has_apart_) {
-    apart_ = TokenText(parts.apart, tokenizer_);
-    held_out_targets_ = std::max<std::int64_t>(apart_.size() - 1, 0);
+  if (apart_) {
+    check_invariant(*apart_->tokenizer() == *text_.tokenizer(), "two texts with different tokenizers");
+    held_out_targets_ = std::max<std::int64_t>(apart_->size() - 1, 0);
     return;
   }
   held_out_targets_ = std::clamp<std::int64_t>(
@@ -107,10 +115,11 @@ Batch TextDataSet::held_out_batch(std::int64_t index, std::int64_t batch, std::i
 }
 
 std::string TextDataSet::describe() const {
-  const std::string source = has_apart_ ? fmt::format("{}; held out {}", text_.names(), apart_.names()) : text_.names();
+  const std::string source = apart_ ? fmt::format("{}; held out {}", text_.names(), apart_->names()) : text_.names();
+  const std::uint64_t bytes = text_.bytes() + (apart_ ? apart_->bytes() : 0);
   return fmt::format("{}: {}, {} bytes, vocabulary of {} {}, {} training and {} held-out tokens", kind_, source,
-                     counted(text_.bytes() + apart_.bytes()), counted(vocabulary()), tokenizer_->kind(),
-                     counted(split_), counted(held_out_targets_));
+                     counted(bytes), counted(vocabulary()), tokenizer().kind(), counted(split_),
+                     counted(held_out_targets_));
 }
 
 }  // namespace rwkvlab

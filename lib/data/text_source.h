@@ -1,4 +1,4 @@
-// The bytes of many files as one text, and the same text as tokens.
+// The bytes of many files as one text.
 #pragma once
 
 #include <cstdint>
@@ -49,32 +49,5 @@ class TextSource {
 
 /// The characters of all sources, sorted by code point. Throws DataError for invalid UTF-8, naming file and offset.
 Tokenizer characters_of(std::span<const TextSource* const> sources);
-
-/// A text as tokens: bytes stay where they are, characters become 16-bit numbers.
-class TokenText {
- public:
-  TokenText() = default;
-  /// Throws DataError for invalid UTF-8 and for characters outside the vocabulary.
-  TokenText(std::shared_ptr<const TextSource> source, std::shared_ptr<const Tokenizer> tokenizer);
-
-  std::int64_t size() const;
-  /// Tokens [begin, begin + into.size()); the range must lie inside.
-  void read(std::int64_t begin, std::span<std::int64_t> into) const;
-  /// Bytes that tokens stand for.
-  std::int64_t bytes_of(std::span<const std::int64_t> tokens) const;
-  /// UTF-8 characters that begin among the tokens.
-  std::int64_t characters_of(std::span<const std::int64_t> tokens) const;
-  /// Bytes of the whole text, per token.
-  double bytes_per_token() const;
-  const std::string& names() const { return names_; }
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  std::shared_ptr<const TextSource> source_;  // kept for bytes only
-  std::shared_ptr<const Tokenizer> tokenizer_;
-  std::vector<std::uint16_t> ids_;
-  std::string names_;
-  std::uint64_t bytes_ = 0;
-};
 
 }  // namespace rwkvlab

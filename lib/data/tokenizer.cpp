@@ -3,12 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "data/data_set.h"
 #include "data/utf8.h"
 
 namespace rwkvlab {
@@ -16,33 +13,11 @@ namespace {
 
 constexpr std::uint16_t none = 0xFFFF;
 constexpr std::size_t max_characters = 65536;
-
-[[noreturn]] void not_a_vocabulary(const std::string& file, const std::string& what) {
-  throw DataError(fmt::format("'{}' is not a vocabulary: {}", file, what));
-}
-
 constexpr std::string_view white_space = " \t\n\v\f\r";
 
-// The texts under "0", "1", ... of 'symbols'.
-std::vector<std::string> symbols_of(const nlohmann::json& json, const std::string& file) {
-  const auto symbols = json.find("symbols");
-  if (symbols == json.end() || !symbols->is_object()) not_a_vocabulary(file, "expected an object 'symbols'");
-  std::vector<std::string> result;
-  for (std::size_t i = 0; i < symbols->size(); ++i) {
-    const std::string key = std::to_string(i);
-    const auto symbol = symbols->find(key);
-    if (symbol == symbols->end() || !symbol->is_string()) {
-      not_a_vocabulary(file, fmt::format("expected a text under '{}' of 'symbols'", key));
-    }
-    result.push_back(symbol->get<std::string>());
-  }
-  if (result.empty()) not_a_vocabulary(file, "'symbols' is empty");
-  if (result.size() > max_characters) not_a_vocabulary(file, "it has more than 65536 symbols");
-  return result;
-}
+}  // namespace
 
-// Empty when `words` can be told apart in a text.
-std::string problem_of_words(const std::vector<std::string>& words) {
+std::string Tokenizer::problem_of_words(const std::vector<std::string>& words) {
   std::unordered_set<std::string_view> seen;
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (words[i].empty() || words[i].find_first_of(white_space) != std::string::npos) {
@@ -53,9 +28,15 @@ std::string problem_of_words(const std::vector<std::string>& words) {
   return "";
 }
 
-}  // namespace
-
 Tokenizer Tokenizer::bytes() { return {}; }
+
+Tokenizer Tokenizer::of_file(std::shared_ptr<const FileVocabulary> vocabulary) {
+  check_invariant(vocabulary != nullptr, "a tokenizer of no vocabulary");
+  Tokenizer result;
+  result.kind_ = Kind::file;
+  result.file_ = std::move(vocabulary);
+  return result;
+}
 
 Tokenizer Tokenizer::words(std::vector<std::string> words) {
   check_invariant(!words.empty() && problem_of_words(words).empty(), "a vocabulary of words that cannot be told apart");
@@ -69,13 +50,35 @@ Tokenizer Tokenizer::words(std::vector<std::string> words) {
 }
 
 std::int64_t Tokenizer::size() const {
-  if (kind_ == Kind::bytes) return 256;
-  return static_cast<std::int64_t>(kind_ == Kind::words ? words_.size() : code_points_.size());
+  switch (kind_) {
+    case Kind::bytes:
+      return 256;
+    case Kind::characters:
+      return static_cast<std::int64_t>(code_points_.size());
+    case Kind::words:
+      return static_cast<std::int64_t>(words_.size());
+    case Kind::file:
+      return file_->size();
+  }
+  return 0;
 }
 
 std::string_view Tokenizer::kind() const {
-  if (kind_ == Kind::bytes) return "bytes";
-  return kind_ == Kind::words ? "words" : "characters";
+  switch (kind_) {
+    case Kind::bytes:
+      return "bytes";
+    case Kind::characters:
+      return "characters";
+    case Kind::words:
+      return "words";
+    case Kind::file:
+      return file_->kind();
+  }
+  return "";
+}
+
+std::optional<std::int64_t> Tokenizer::end_of_text() const {
+  return kind_ == Kind::file ? std::optional(file_->end_of_text()) : std::nullopt;
 }
 
 Tokenizer Tokenizer::characters(std::vector<char32_t> code_points) {
@@ -102,44 +105,6 @@ Tokenizer Tokenizer::characters(std::vector<char32_t> code_points) {
   return result;
 }
 
-Tokenizer Tokenizer::from_json(const nlohmann::json& json, const std::string& file) {
-  const auto kind = json.is_object() ? json.find("kind") : json.end();
-  if (!json.is_object() || kind == json.end()) not_a_vocabulary(file, "expected an object with the key 'kind'");
-  if (*kind == "bytes") return bytes();
-  if (*kind == "words") {
-    std::vector<std::string> found = symbols_of(json, file);
-    const std::string problem = problem_of_words(found);
-    if (!problem.empty()) not_a_vocabulary(file, problem);
-    return words(std::move(found));
-  }
-  if (*kind != "characters") {
-    not_a_vocabulary(file, "expected the kind 'bytes', 'characters' or 'words', found " + kind->dump());
-  }
-  std::vector<char32_t> code_points;
-  for (const std::string& text : symbols_of(json, file)) {
-    std::size_t end = 0;
-    const char32_t code_point = text.empty() ? invalid_code_point : next_code_point(text, end);
-    const std::size_t i = code_points.size();
-    if (code_point == invalid_code_point || end != text.size()) {
-      not_a_vocabulary(file,
-                       fmt::format("expected one character as symbol {}, found {}", i, nlohmann::json(text).dump()));
-    }
-    if (!code_points.empty() && code_points.back() >= code_point) {
-      not_a_vocabulary(file, fmt::format("symbol {} does not come after symbol {} in code point order", i, i - 1));
-    }
-    code_points.push_back(code_point);
-  }
-  return characters(std::move(code_points));
-}
-
-Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  // Discarding the tree where it nests deeper than a vocabulary does keeps a hostile file from using the stack.
-  const auto is_shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) { return depth <= 3; };
-  nlohmann::json json = nlohmann::json::parse(read_text(path), is_shallow, false);
-  if (json.is_discarded()) not_a_vocabulary(path.string(), "it is not valid JSON");
-  return from_json(json, path.string());
-}
-
 std::optional<std::int64_t> Tokenizer::token_of(char32_t code_point) const {
   if (code_point < low_tokens_.size()) {
     // 65,536 characters and a low one at the very end cannot be: low ones come first.
@@ -151,14 +116,38 @@ std::optional<std::int64_t> Tokenizer::token_of(char32_t code_point) const {
 }
 
 std::int64_t Tokenizer::byte_length(std::int64_t token) const {
-  if (kind_ == Kind::bytes) return 1;
   const auto place = static_cast<std::size_t>(token);
-  return static_cast<std::int64_t>(kind_ == Kind::words ? words_.at(place).size() + 1
-                                                        : utf8_length(code_points_.at(place)));
+  switch (kind_) {
+    case Kind::bytes:
+      return 1;
+    case Kind::characters:
+      return static_cast<std::int64_t>(utf8_length(code_points_.at(place)));
+    case Kind::words:
+      return static_cast<std::int64_t>(words_.at(place).size() + 1);
+    case Kind::file:
+      return token == file_->end_of_text() ? 0 : static_cast<std::int64_t>(file_->bytes_of(token).size());
+  }
+  return 0;
 }
 
-std::vector<std::int64_t> Tokenizer::encode_words(std::string_view text, const std::string& source) const {
-  std::vector<std::int64_t> tokens;
+std::int64_t Tokenizer::character_count(std::int64_t token) const {
+  const auto begins_character = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; };
+  switch (kind_) {
+    case Kind::bytes:
+      return begins_character(static_cast<char>(token)) ? 1 : 0;
+    case Kind::characters:
+    case Kind::words:
+      return 1;
+    case Kind::file:
+      break;
+  }
+  if (token == file_->end_of_text()) return 0;
+  const std::string_view text = file_->bytes_of(token);
+  return std::count_if(text.begin(), text.end(), begins_character);
+}
+
+void Tokenizer::encode_words(std::string_view text, const std::string& source,
+                             std::vector<std::int64_t>& tokens) const {
   for (std::size_t begin = 0; (begin = text.find_first_not_of(white_space, begin)) != std::string_view::npos;) {
     const std::size_t end = std::min(text.find_first_of(white_space, begin), text.size());
     const std::string word(text.substr(begin, end - begin));
@@ -170,19 +159,13 @@ std::vector<std::int64_t> Tokenizer::encode_words(std::string_view text, const s
     tokens.push_back(found->second);
     begin = end;
   }
-  return tokens;
 }
 
-std::vector<std::int64_t> Tokenizer::encode(std::string_view text, const std::string& source) const {
-  if (kind_ == Kind::words) return encode_words(text, source);
-  std::vector<std::int64_t> tokens;
-  tokens.reserve(text.size());
-  if (kind_ == Kind::bytes) {
-    for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
-    return tokens;
-  }
-  for (std::size_t position = 0; position < text.size();) {
-    const std::size_t begin = position;
+std::size_t Tokenizer::encode_characters(std::string_view text, std::size_t begin, std::size_t limit,
+                                         const std::string& source, std::vector<std::int64_t>& tokens) const {
+  std::size_t position = begin;
+  while (position < std::min(limit, text.size())) {
+    begin = position;
     const char32_t code_point = next_code_point(text, position);
     if (code_point == invalid_code_point) {
       throw DataError(
@@ -199,6 +182,31 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view text, const std::st
     }
     tokens.push_back(*token);
   }
+  return position;
+}
+
+std::size_t Tokenizer::encode_part(std::string_view text, std::size_t begin, std::size_t limit,
+                                   const std::string& source, std::vector<std::int64_t>& tokens) const {
+  limit = std::min(limit, text.size());
+  switch (kind_) {
+    case Kind::bytes:
+      for (; begin < limit; ++begin) tokens.push_back(static_cast<unsigned char>(text[begin]));
+      return begin;
+    case Kind::characters:
+      return encode_characters(text, begin, limit, source, tokens);
+    case Kind::words:
+      encode_words(text.substr(begin), source, tokens);
+      return text.size();
+    case Kind::file:
+      return file_->encode(text, begin, limit, source, tokens);
+  }
+  return text.size();
+}
+
+std::vector<std::int64_t> Tokenizer::encode(std::string_view text, const std::string& source) const {
+  std::vector<std::int64_t> tokens;
+  tokens.reserve(kind_ == Kind::bytes || kind_ == Kind::characters ? text.size() : text.size() / 3);
+  if (!text.empty()) encode_part(text, 0, text.size(), source, tokens);
   return tokens;
 }
 
@@ -208,32 +216,28 @@ std::string Tokenizer::decode(std::span<const std::int64_t> tokens) const {
     if (token < 0 || token >= size()) {
       throw DataError(fmt::format("the token {} is outside the vocabulary of {}", token, size()));
     }
-    if (kind_ == Kind::bytes) {
-      text += static_cast<char>(token);
-    } else if (kind_ == Kind::words) {
-      text += words_[static_cast<std::size_t>(token)] + " ";
-    } else {
-      append_utf8(text, code_points_[static_cast<std::size_t>(token)]);
+    const auto place = static_cast<std::size_t>(token);
+    switch (kind_) {
+      case Kind::bytes:
+        text += static_cast<char>(token);
+        break;
+      case Kind::characters:
+        append_utf8(text, code_points_[place]);
+        break;
+      case Kind::words:
+        text += words_[place] + " ";
+        break;
+      case Kind::file:
+        text += file_->bytes_of(token);
+        break;
     }
   }
   return text;
 }
 
-nlohmann::json Tokenizer::json() const {
-  nlohmann::json json = {{"kind", kind()}};
-  if (kind_ == Kind::bytes) return json;
-  nlohmann::json& symbols = json["symbols"] = nlohmann::json::object();
-  for (std::size_t i = 0; i < words_.size(); ++i) symbols[std::to_string(i)] = words_[i];
-  for (std::size_t i = 0; i < code_points_.size(); ++i) {
-    std::string symbol;
-    append_utf8(symbol, code_points_[i]);
-    symbols[std::to_string(i)] = symbol;
-  }
-  return json;
-}
-
-void DataSet::save_vocabulary(const std::filesystem::path& path) const {
-  write_atomically(path, tokenizer().json().dump(1) + "\n");
+bool Tokenizer::operator==(const Tokenizer& other) const {
+  if (kind_ != other.kind_ || code_points_ != other.code_points_ || words_ != other.words_) return false;
+  return kind_ != Kind::file || (file_->kind() == other.file_->kind() && file_->digest() == other.file_->digest());
 }
 
 }  // namespace rwkvlab

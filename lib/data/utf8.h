@@ -17,4 +17,9 @@ void append_utf8(std::string& text, char32_t code_point);
 /// Number of bytes of a character.
 std::size_t utf8_length(char32_t code_point);
 
+/// The text with every invalid sequence replaced by one U+FFFD: the longest beginning of a well-formed sequence, at
+/// least one byte (Unicode 15, section 3.9, "substitution of maximal subparts"; Python's errors="replace" does the
+/// same). With `rest`, a character that is cut off at the end is left there instead of being replaced.
+std::string replace_invalid_utf8(std::string_view bytes, std::string* rest = nullptr);
+
 }  // namespace rwkvlab

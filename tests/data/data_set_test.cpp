@@ -11,7 +11,7 @@
 #include "config/registry.h"
 #include "config/yaml_reader.h"
 #include "data/batch_order.h"
-#include "data/text_source.h"
+#include "data/token_text.h"
 #include "tests/temporary_folder.h"
 
 namespace rwkvlab {
@@ -200,7 +200,7 @@ TEST_F(TextData, HeldOutFilesAreNeverTrainedOn) {
   EXPECT_EQ(row_text(batch.targets, 0), "cdef");
   EXPECT_EQ(batch.source_bytes, 4);
   EXPECT_THAT(refusal("{files: ['*.txt'], held_out_files: [valid.txt], tokens: characters}"),
-              AllOf(HasSubstr("valid.txt"), HasSubstr("U+0062 at byte 0"), HasSubstr("training text")));
+              AllOf(HasSubstr("valid.txt"), HasSubstr("(U+0062) at byte 0"), HasSubstr("training text")));
   EXPECT_THROW(text("{files: [a.txt], held_out_files: [valid.txt], held_out_fraction: 0.1}"), ConfigError);
   EXPECT_THAT(refusal("{files: [valid.txt], held_out_files: ['*.txt']}"), HasSubstr("at least one file"));
 }
