@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,9 +20,10 @@ class Saved {
   Saved() = default;
   explicit Saved(Tensor value) : value_(std::move(value)) {}
   explicit Saved(Recompute recompute) : recompute_(std::move(recompute)) {}
-  Tensor get() const { return recompute_ ? recompute_() : value_; }
+  Tensor get() const { return recompute_ ? recomputed() : value_; }
 
  private:
+  Tensor recomputed() const;
   Tensor value_;
   Recompute recompute_;
 };
@@ -79,6 +81,12 @@ class Op {
   /// How to compute an output again from what this operation keeps anyway; empty when it is not worth it. Operations
   /// that would keep the output for their backward pass keep this instead.
   virtual Recompute recompute(std::size_t output) const;
+  /// Bytes that a forward pass cannot but move, for profiles: every input read and every output written once, if the
+  /// operation does not know better.
+  virtual double forward_bytes(const Tensors& inputs, const Tensors& outputs) const;
+  /// The same of a backward pass: `input_bytes` are read again, the gradients that arrive are read and those that leave
+  /// written.
+  virtual double backward_bytes(double input_bytes, const Tensors& output_grads, const Tensors& input_grads) const;
 
  protected:
   /// Whether the gradient of input i is needed. False for all inputs when no tape records.
@@ -86,6 +94,8 @@ class Op {
   bool wants_any() const;
   /// Input i for the backward pass.
   Saved save(std::size_t i, const Tensor& value) const;
+  /// During forward: how whoever made input i computes it again; empty when it does not.
+  Recompute source(std::size_t i) const { return i < sources_.size() ? sources_[i] : Recompute(); }
   /// Throws ShapeError: the operation, what was expected, and the shapes of the inputs.
   [[noreturn]] void fail_shapes(std::string_view expected, const Tensors& inputs) const;
   void require(bool fits, std::string_view expected, const Tensors& inputs) const {
@@ -125,10 +135,25 @@ class Tape {
     std::unique_ptr<Op> op;
     std::vector<std::shared_ptr<GradSlot>> inputs;  // null: no gradient wanted
     std::vector<std::shared_ptr<GradSlot>> outputs;
+    std::string module;      // Of the profile, as long as there is one: the module's path,
+    double input_bytes = 0;  // and what the inputs hold.
   };
   std::vector<Var> record(std::unique_ptr<Op> op, const std::vector<Var>& inputs);
   std::vector<Record> records_;
   Tape* previous_;
+};
+
+/// While one of these lives, this thread records nothing: for values that are only looked at, or that the backward pass
+/// will compute again.
+class PauseRecording {
+ public:
+  PauseRecording();
+  ~PauseRecording();
+  PauseRecording(const PauseRecording&) = delete;
+  PauseRecording& operator=(const PauseRecording&) = delete;
+
+ private:
+  Tape* paused_;
 };
 
 /// Runs `op` on the inputs, recording it when a tape lives and an input needs a gradient. Blocks call the free

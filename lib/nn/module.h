@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/profiler.h"
 #include "autograd/var.h"
 #include "nn/initialise.h"
 
@@ -152,8 +153,8 @@ class Module {
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
 };
 
-/// Marks the extent of one module's forward: tells the listener, and adds the module's path to a ShapeError on its way
-/// out. Usage: `return in_module(*this, context, [&] { ... });`
+/// Marks the extent of one module's forward: tells the listener and the profiler, and adds the module's path to a
+/// ShapeError on its way out. Usage: `return in_module(*this, context, [&] { ... });`
 template <class Body>
 Var in_module(const Module& module, const ForwardContext& context, Body&& body);
 
@@ -165,6 +166,8 @@ namespace detail {
 template <class Body>
 Var in_module(const Module& module, const ForwardContext& context, Body&& body) {
   if (context.listener != nullptr) context.listener->enter(module);
+  ProfileSpan span;
+  if (Profiler* const profiler = Profiler::current()) span.open_module(*profiler, module.path());
   Var result;
   try {
     result = body();

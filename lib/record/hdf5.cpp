@@ -172,6 +172,10 @@ bool exists(Id parent, const std::string& path) {
   }
 }
 
+void remove(Id parent, const std::string& name) {
+  if (exists(parent, name) && H5Ldelete(parent, name.c_str(), H5P_DEFAULT) < 0) fail_write({parent, name}, "remove");
+}
+
 std::vector<std::string> children(Id group) {
   std::vector<std::string> names;
   const H5L_iterate_t visit = [](hid_t, const char* name, const H5L_info_t* info, void* result) -> herr_t {
@@ -253,7 +257,7 @@ std::int64_t integer_attribute(Id object, const std::string& name) {
 }
 
 void write_text(Id parent, const std::string& name, std::string_view text) {
-  if (exists(parent, name)) H5Ldelete(parent, name.c_str(), H5P_DEFAULT);
+  remove(parent, name);
   const Handle creation = list(H5Pcreate(H5P_DATASET_CREATE));
   H5Pset_obj_track_times(creation.id(), false);
   const std::string padded = text.empty() ? std::string(1, '\0') : std::string(text);
@@ -281,6 +285,45 @@ std::string read_text(Id parent, const std::string& name) {
     fail_read({parent, name}, "cannot read the text");
   }
   return until_zero(std::move(text));
+}
+
+void write_texts(Id parent, const std::string& name, const std::vector<std::string>& texts) {
+  remove(parent, name);
+  const Handle creation = list(H5Pcreate(H5P_DATASET_CREATE));
+  H5Pset_obj_track_times(creation.id(), false);
+  std::size_t longest = 1;
+  for (const std::string& text : texts) longest = std::max(longest, text.size());
+  std::string padded;
+  for (const std::string& text : texts) padded += text + std::string(longest - text.size(), '\0');
+  const Handle type = text_type(longest);
+  const hsize_t count = texts.size();
+  const Handle extent = space(H5Screate_simple(1, &count, nullptr));
+  const Handle set(H5Dcreate2(parent, name.c_str(), type.id(), extent.id(), H5P_DEFAULT, creation.id(), H5P_DEFAULT),
+                   closer<H5Dclose>);
+  if (!set || H5Dwrite(set.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, padded.data()) < 0) {
+    fail_write({parent, name}, "write the texts");
+  }
+}
+
+std::vector<std::string> read_texts(Id parent, const std::string& name) {
+  const Handle set(exists(parent, name) ? H5Dopen2(parent, name.c_str(), H5P_DEFAULT) : -1, closer<H5Dclose>);
+  if (!set) throw DataError(fmt::format("{}: the texts are missing.", place(parent, name)));
+  const Handle type(H5Dget_type(set.id()), closer<H5Tclose>);
+  const Handle extent = space(H5Dget_space(set.id()));
+  const std::size_t size = H5Tget_size(type.id());
+  const auto count = static_cast<std::size_t>(std::max<hssize_t>(H5Sget_simple_extent_npoints(extent.id()), 0));
+  // What is stored bounds what is read: a damaged file must not ask for all memory.
+  const bool is_text = H5Tget_class(type.id()) == H5T_STRING && H5Tis_variable_str(type.id()) <= 0 && size > 0;
+  if (!is_text || H5Sget_simple_extent_ndims(extent.id()) != 1 || H5Dget_storage_size(set.id()) / size < count) {
+    throw DataError(fmt::format("{}: these are not texts of fixed length.", place(parent, name)));
+  }
+  std::string all(size * count, '\0');
+  if (count > 0 && H5Dread(set.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, all.data()) < 0) {
+    fail_read({parent, name}, "cannot read the texts");
+  }
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i < count; ++i) texts.push_back(until_zero(all.substr(i * size, size)));
+  return texts;
 }
 
 }  // namespace rwkvlab::hdf5

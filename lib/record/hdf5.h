@@ -68,6 +68,8 @@ void close_written(Handle file, const std::filesystem::path& path);
 /// Opens a group, creating it and its parents (without time stamps) when `create` is set.
 Handle open_group(Id parent, const std::string& path, bool create);
 bool exists(Id parent, const std::string& path);
+/// Unlinks a group or dataset directly inside a group; nothing when there is none.
+void remove(Id parent, const std::string& name);
 /// Names of the groups and datasets directly inside a group, sorted by name.
 std::vector<std::string> children(Id group);
 bool is_group(Id parent, const std::string& name);
@@ -85,5 +87,8 @@ std::int64_t integer_attribute(Id object, const std::string& name);
 /// A text as a scalar dataset (UTF-8, fixed length), replacing an old one.
 void write_text(Id parent, const std::string& name, std::string_view text);
 std::string read_text(Id parent, const std::string& name);
+/// Texts as a dataset [text] (UTF-8, fixed length), replacing an old one.
+void write_texts(Id parent, const std::string& name, const std::vector<std::string>& texts);
+std::vector<std::string> read_texts(Id parent, const std::string& name);
 
 }  // namespace rwkvlab::hdf5

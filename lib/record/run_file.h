@@ -40,4 +40,21 @@ struct SeriesInfo {
   std::int64_t records = 0;             ///< How many records there are.
 };
 
+/// A table of /profile: a name and a number in every column for each row.
+struct ProfileTable {
+  struct Column {
+    std::string name, unit;
+    std::vector<double> values;  ///< [row]
+  };
+  std::vector<std::string> names;  ///< [row]
+  std::vector<Column> columns;
+};
+
+/// /profile: where the time of some steps went. Times differ between equal runs, and so do the files that hold one.
+struct ProfileRecord {
+  std::int64_t first_step = 0;
+  std::int64_t steps = 0;
+  std::map<std::string, ProfileTable> tables;  ///< by name: "operations", "modules", "outside"
+};
+
 }  // namespace rwkvlab

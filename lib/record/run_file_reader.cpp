@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/nearest.h"
+#include "record/profile_record.h"
 #include "record/record_set.h"
 #include "record/run_file_layout.h"
 
@@ -95,6 +96,8 @@ RunStatus RunFileReader::status() const {
 std::int64_t RunFileReader::last_step() const {
   return hdf5::integer_attribute(file_.id(), layout::kLastStepAttribute);
 }
+
+std::optional<ProfileRecord> RunFileReader::profile() const { return layout::read_profile(file_.id()); }
 
 std::vector<SeriesInfo> RunFileReader::list(std::string_view prefix) const {
   std::vector<SeriesInfo> result;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,8 @@ class RunFileReader {
   Environment environment() const;
   RunStatus status() const;
   std::int64_t last_step() const;
+  /// /profile; nothing when the run was not profiled.
+  std::optional<ProfileRecord> profile() const;
 
   /// All series whose path starts with `prefix` ("metrics/", "decay/"), sorted by path.
   std::vector<SeriesInfo> list(std::string_view prefix = "") const;

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "record/file_replacement.h"
 #include "record/flush_pacing.h"
+#include "record/profile_record.h"
 #include "record/run_file_layout.h"
 #include "record/run_file_reader.h"
 
@@ -107,6 +109,12 @@ class RunFileWriter::Impl {
     environment_changed_ = is_dirty_ = true;
   }
 
+  void set_profile(ProfileRecord profile) {
+    require_open();
+    profile_ = std::move(profile);
+    profile_changed_ = is_dirty_ = true;
+  }
+
  private:
   void require_open() const { require(!is_closed_, "it is closed, nothing more can be recorded"); }
   void append_pending();
@@ -123,6 +131,8 @@ class RunFileWriter::Impl {
   std::size_t buffered_bytes_ = 0;
   double rewritten_bytes_ = 0;
   bool environment_changed_ = false;
+  std::optional<ProfileRecord> profile_;
+  bool profile_changed_ = false;
   bool is_dirty_ = false;
   bool is_closed_ = false;
 };
@@ -142,6 +152,8 @@ void RunFileWriter::Impl::resume(std::int64_t step) {
     const RunFileReader reader(path_);
     config_ = reader.config();
     environment_ = reader.environment();
+    profile_ = reader.profile();
+    if (profile_ && profile_->first_step + profile_->steps - 1 > step) profile_.reset();
     for (SeriesInfo& info : reader.list()) {
       const std::vector<std::int64_t> steps = reader.steps(info.path);
       if (!std::is_sorted(steps.begin(), steps.end())) {
@@ -214,12 +226,14 @@ void RunFileWriter::Impl::append_pending() {
     const std::int64_t count = std::ssize(series.pending.steps);
     if (count > 0) growth += layout::growth_bound(series.info, count);
   }
+  if (profile_changed_) growth += layout::growth_bound(*profile_);
   replacement.reserve(growth);
   hdf5::Handle file = hdf5::open_file(replacement.temporary(), true);
   for (const auto& [path, series] : series_) {
     if (!series.pending.steps.empty()) layout::append_series(file.id(), series.info, series.pending);
   }
   if (environment_changed_) layout::write_environment(file.id(), environment_);
+  if (profile_changed_) layout::write_profile(file.id(), *profile_);
   layout::write_progress(file.id(), RunStatus::running, last_step_);
   hdf5::close_written(std::move(file), replacement.temporary());
   replacement.commit();
@@ -228,19 +242,20 @@ void RunFileWriter::Impl::append_pending() {
     series.pending = {};
   }
   buffered_bytes_ = 0;
-  environment_changed_ = is_dirty_ = false;
+  environment_changed_ = profile_changed_ = is_dirty_ = false;
 }
 
 // The bytes depend only on what was recorded, not on when it was flushed: everything is written in sorted order.
 void RunFileWriter::Impl::rewrite(RunStatus status) {
   FileReplacement replacement(path_);
   std::int64_t size = static_cast<std::int64_t>(std::filesystem::file_size(path_)) + kHeaderBytes;
-  size += std::ssize(series_) * 64 * 1024;
+  size += std::ssize(series_) * 64 * 1024 + (profile_ ? layout::growth_bound(*profile_) : 0);
   start_empty(replacement, size);
   {
     const hdf5::Handle source = hdf5::open_file(path_, false);
     hdf5::Handle file = hdf5::open_file(replacement.temporary(), true);
     layout::write_header(file.id(), config_, environment_);
+    if (profile_) layout::write_profile(file.id(), *profile_);
     for (const auto& [path, series] : series_) {
       if (series.info.records > 0) layout::copy_series(source.id(), file.id(), series.info, series.info.records);
     }
@@ -295,6 +310,8 @@ void RunFileWriter::set_config(std::string_view config) { impl_->set_config(conf
 void RunFileWriter::set_environment(const std::string& key, std::variant<std::int64_t, std::string> value) {
   impl_->set_environment(key, std::move(value));
 }
+
+void RunFileWriter::set_profile(ProfileRecord profile) { impl_->set_profile(std::move(profile)); }
 
 void RunFileWriter::declare_metric(std::string_view name, std::string_view unit, std::string_view description) {
   impl_->declare(

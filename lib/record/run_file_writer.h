@@ -52,7 +52,8 @@ class RunFileWriter {
   static RunFileWriter create(const std::filesystem::path& path, std::string_view config,
                               const Environment& environment, const RunFileOptions& options = {});
 
-  /// Opens an existing run file to continue after `step`: drops every record of a later step (atomically) and sets the
+  /// Opens an existing run file to continue after `step`: drops every record of a later step (atomically), and a
+  /// profile of later steps, and sets the
   /// status to running. Throws DataError when the file is not a run file of this version.
   static RunFileWriter resume(const std::filesystem::path& path, std::int64_t step, const RunFileOptions& options = {});
 
@@ -65,6 +66,9 @@ class RunFileWriter {
   void set_config(std::string_view config);
   /// Replaces one entry of /environment, for example after a resume on another machine.
   void set_environment(const std::string& key, std::variant<std::int64_t, std::string> value);
+
+  /// Replaces /profile.
+  void set_profile(ProfileRecord profile);
 
   /// Declares /metrics/<name>; `name` may be nested ("train/loss"). Declaring again is allowed when the unit agrees.
   void declare_metric(std::string_view name, std::string_view unit, std::string_view description);

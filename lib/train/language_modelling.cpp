@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "autograd/profiler.h"
 #include "base/error.h"
 #include "data/data_set.h"
 #include "models/language_model.h"
@@ -20,7 +21,7 @@ class LanguageModelling final : public Objective {
   Module& model() override { return model_; }
 
   StepResult forward(std::int64_t index, const ForwardContext& given) override {
-    const Batch batch = data_.training_batch(index, site_.batch, site_.context);
+    const Batch batch = training_batch(index);
     ForwardContext context = given;
     State left;
     const bool wants_state = params_.carry_state || given.state_out != nullptr;
@@ -71,6 +72,11 @@ class LanguageModelling final : public Objective {
   }
 
  private:
+  Batch training_batch(std::int64_t index) const {
+    const ProfileSpan span(Phase::data, "batch");
+    return data_.training_batch(index, site_.batch, site_.context);
+  }
+
   LanguageModellingParams params_;
   ObjectiveSite site_;
   LanguageModel& model_;

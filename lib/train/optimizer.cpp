@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/profiler.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/nearest.h"
@@ -67,10 +68,12 @@ std::vector<TrainedParameter> trained_parameters(Module& model, const ParameterP
 }
 
 double gradient_norm(const std::vector<TrainedParameter>& parameters) {
+  const ProfileSpan span(Phase::update, "gradient_norm");
   double sum = 0;
   for (const TrainedParameter& entry : parameters) {
     const Tensor& gradient = entry.parameter->var.grad();
     if (!gradient.defined()) continue;
+    span.add_bytes(static_cast<double>(gradient.bytes()));
     for_real(gradient.dtype(), [&]<class Real>(Real) {
       sum += kernels::sum_of_squares<Real>(gradient.elements(), gradient.data<Real>());
     });
@@ -83,6 +86,7 @@ double clip_factor(double norm, double max_norm) {
 }
 
 void clear_gradients(const std::vector<TrainedParameter>& parameters) {
+  const ProfileSpan span(Phase::update, "clear_gradients");
   for (const TrainedParameter& entry : parameters) entry.parameter->var.clear_grad();
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "autograd/profiler.h"
 #include "base/error.h"
 #include "train/non_finite.h"
 
@@ -67,6 +68,7 @@ TrainingOutcome Trainer::run(TrainingObserver& observer, const std::atomic<bool>
 }
 
 StepReport Trainer::step(TrainingObserver& observer) {
+  const ProfileSpan span(Phase::step, "step");
   const Clock::time_point start = Clock::now();
   const std::int64_t number = position_.step + 1;
   StepReport report;
@@ -165,6 +167,7 @@ void Trainer::fail(TrainingObserver& observer, std::int64_t step, const std::str
 }
 
 void Trainer::evaluate(TrainingObserver& observer) {
+  const ProfileSpan span(Phase::evaluation, "evaluation");
   const Clock::time_point start = Clock::now();
   last_evaluation_ = site_.objective->evaluate(evaluation_);
   if (!std::isfinite(last_evaluation_->loss)) {
@@ -182,6 +185,7 @@ void Trainer::evaluate(TrainingObserver& observer) {
 
 void Trainer::write_checkpoint(TrainingObserver& observer) {
   if (is_saved_ || site_.checkpoints.empty() || position_.step == 0) return;
+  const ProfileSpan span(Phase::record, "checkpoint");
   // A good checkpoint is never followed, and in the end replaced, by a useless one.
   const std::string parameter = non_finite_parameter(site_.objective->model());
   if (!parameter.empty()) {

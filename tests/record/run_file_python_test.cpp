@@ -103,6 +103,23 @@ print("last", seen)
   EXPECT_EQ(output, "last 200\n");
 }
 
+TEST_F(RunFilePython, ReadsAProfile) {
+  auto writer = RunFileWriter::create(folder_ / "run.h5", "", {});
+  ProfileTable table{{"linear", "größe"}, {{"forward", "seconds", {0.25, 0.5}}}};
+  writer.set_profile({3, 10, {{"operations", table}}});
+  writer.close(RunStatus::done);
+  const auto result = run_python(folder_.path(), R"py(
+import h5py
+with h5py.File("run.h5") as f:
+    profile = f["profile"]
+    assert dict(profile.attrs) == {"version": 1, "first_step": 3, "steps": 10}, dict(profile.attrs)
+    rows = profile["operations"]
+    assert list(rows["name"].asstr()[:]) == ["linear", "größe"]
+    assert list(rows["forward"][:]) == [0.25, 0.5] and rows["forward"].attrs["unit"] == "seconds"
+)py");
+  EXPECT_EQ(result.status, 0) << result.output;
+}
+
 // The example in docs/run_file.md, as it stands there.
 TEST_F(RunFilePython, DocumentedExampleWorks) {
   const std::string page = testing::bytes_of(std::filesystem::path(RWKVLAB_SOURCE_DIR) / "docs/run_file.md");

@@ -320,5 +320,45 @@ TEST(RunFileReader, SurvivesDamagedFiles) {
   EXPECT_EQ(status, 0) << "1: a truncated file was read; 2: too few attempts; anything else: a crash";
 }
 
+ProfileRecord small_profile() {
+  ProfileTable operations{{"linear", "(adamw)"}, {{"bytes", "bytes", {1e12, 0}}, {"seconds", "seconds", {0.25, 0.5}}}};
+  return {3, 2, {{"modules", {}}, {"operations", operations}}};
+}
+
+TEST(RunFile, KeepsAProfileOfStepsThatItHas) {
+  const TemporaryFolder folder;
+  const auto path = folder / "run.h5";
+  auto writer = RunFileWriter::create(path, "", kEnvironment);
+  record_step(writer, 1);
+  writer.flush();
+  EXPECT_FALSE(RunFileReader(path).profile().has_value());
+  writer.set_profile(small_profile());
+  writer.flush();
+  const auto check = [&] {
+    const std::optional<ProfileRecord> profile = RunFileReader(path).profile();
+    ASSERT_TRUE(profile.has_value());
+    EXPECT_EQ(profile->first_step, 3);
+    EXPECT_EQ(profile->steps, 2);
+    ASSERT_EQ(profile->tables.size(), 2u);
+    EXPECT_TRUE(profile->tables.at("modules").names.empty());
+    const ProfileTable& table = profile->tables.at("operations");
+    EXPECT_THAT(table.names, ElementsAre("linear", "(adamw)"));
+    ASSERT_EQ(table.columns.size(), 2u);
+    EXPECT_EQ(table.columns[1].name, "seconds");
+    EXPECT_EQ(table.columns[1].unit, "seconds");
+    EXPECT_THAT(table.columns[0].values, ElementsAre(1e12, 0));
+    EXPECT_THAT(table.columns[1].values, ElementsAre(0.25, 0.5));
+  };
+  check();
+  record_step(writer, 5);
+  writer.close(RunStatus::done);
+  check();
+  EXPECT_EQ(RunFileReader(path).list().size(), 3u) << "a profile is no series";
+  RunFileWriter::resume(path, 4).close(RunStatus::interrupted);
+  check();
+  RunFileWriter::resume(path, 3).close(RunStatus::interrupted);
+  EXPECT_FALSE(RunFileReader(path).profile().has_value()) << "step 4 is no longer there";
+}
+
 }  // namespace
 }  // namespace rwkvlab

@@ -19,6 +19,7 @@ class Add final : public Op {
     return {y};
   }
   Tensors backward(const Tensors& out) override { return {out[0], out[0]}; }
+  double backward_bytes(double, const Tensors&, const Tensors&) const override { return 0; }  // It is only handed on.
 };
 
 // y = a b;  ∂a = ∂y b;  ∂b = ∂y a
@@ -33,6 +34,10 @@ class Multiply final : public Op {
   }
   Tensors backward(const Tensors& out) override {
     return {wants(0) ? product(out[0], b_.get()) : Tensor(), wants(1) ? product(out[0], a_.get()) : Tensor()};
+  }
+  Recompute recompute(std::size_t) const override {
+    if (!wants(0) || !wants(1)) return {};  // Only one factor is kept.
+    return [a = a_, b = b_] { return product(a.get(), b.get()); };
   }
 
  private:
@@ -51,17 +56,29 @@ class Scale final : public Op {
  public:
   explicit Scale(double factor) : factor_(factor) {}
   std::string_view name() const override { return "scale"; }
-  Tensors forward(const Tensors& in) override { return {scaled(in[0], like(in[0]))}; }
-  Tensors backward(const Tensors& out) override { return {scaled(out[0], reuse_or_new(out[0]))}; }
+  Tensors forward(const Tensors& in) override {
+    source_ = source(0);
+    return {scaled(factor_, in[0], like(in[0]))};
+  }
+  Tensors backward(const Tensors& out) override { return {scaled(factor_, out[0], reuse_or_new(out[0]))}; }
+  // Nothing is kept here; but what can be computed again can be scaled again.
+  Recompute recompute(std::size_t) const override {
+    if (!source_) return {};
+    return [factor = factor_, source = source_] {
+      const Tensor x = source();
+      return scaled(factor, x, reuse_or_new(x));
+    };
+  }
 
  private:
-  Tensor scaled(const Tensor& x, const Tensor& into) const {
+  static Tensor scaled(double factor, const Tensor& x, const Tensor& into) {
     for_real(x.dtype(), [&]<class Real>(Real) {
-      kernels::scale<Real>(x.elements(), x.data<Real>(), factor_, 0.0, into.data<Real>());
+      kernels::scale<Real>(x.elements(), x.data<Real>(), factor, 0.0, into.data<Real>());
     });
     return into;
   }
   double factor_;
+  Recompute source_;
 };
 
 // y = f(x);  ∂x = ∂y f'(x)
@@ -103,19 +120,20 @@ class Gate final : public Op {
   std::string_view name() const override { return "gate"; }
   Tensors forward(const Tensors& in) override {
     require(in[0].shape() == in[1].shape(), "a gate and a value of one shape", in);
-    if (wants_any()) gate_ = in[0], value_ = in[1];
+    if (wants_any()) gate_ = save(0, in[0]), value_ = save(1, in[1]);
     return {evaluate(kind_, in[0], in[1])};
   }
   Tensors backward(const Tensors& out) override {
-    const Tensor grad_gate = like(gate_), grad_value = reuse_or_new(out[0]);
-    for_real(gate_.dtype(), [&]<class Real>(Real) {
-      kernels::gate_backward<Real>(kind_, gate_.elements(), gate_.data<Real>(), value_.data<Real>(),
-                                   out[0].data<Real>(), grad_gate.data<Real>(), grad_value.data<Real>());
+    const Tensor gate = gate_.get(), value = value_.get();
+    const Tensor grad_gate = like(gate), grad_value = reuse_or_new(out[0]);
+    for_real(gate.dtype(), [&]<class Real>(Real) {
+      kernels::gate_backward<Real>(kind_, gate.elements(), gate.data<Real>(), value.data<Real>(), out[0].data<Real>(),
+                                   grad_gate.data<Real>(), grad_value.data<Real>());
     });
     return {grad_gate, grad_value};
   }
   Recompute recompute(std::size_t) const override {
-    return [kind = kind_, gate = gate_, value = value_] { return evaluate(kind, gate, value); };
+    return [kind = kind_, gate = gate_, value = value_] { return evaluate(kind, gate.get(), value.get()); };
   }
 
  private:
@@ -127,7 +145,7 @@ class Gate final : public Op {
     return y;
   }
   Activation kind_;
-  Tensor gate_, value_;
+  Saved gate_, value_;
 };
 
 // The gradient is dropped and scaled by the same mask.

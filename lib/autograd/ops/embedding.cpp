@@ -46,6 +46,13 @@ class Embedding final : public Op {
     });
     return {grad};
   }
+  // Of the table, only the tokens' rows are read; its gradient is written whole.
+  double forward_bytes(const Tensors&, const Tensors& out) const override {
+    return 2.0 * static_cast<double>(out[0].bytes());
+  }
+  double backward_bytes(double, const Tensors& out, const Tensors& in) const override {
+    return Op::backward_bytes(0, out, in);
+  }
 
  private:
   Tensor tokens_;

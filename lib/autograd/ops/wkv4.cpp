@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "autograd/ops/common.h"
+#include "autograd/profiler.h"
+#include "kernels/recurrence_flops.h"
 #include "kernels/wkv4.h"
 
 namespace rwkvlab {
@@ -65,6 +67,7 @@ class Wkv4 final : public Op {
     require(!state.defined() || state.shape() == state_shape, "a state [batch, 3, channels]", in);
     const Tensor y = like(k);
     const Tensor final_state = wants_final_state_ ? Tensor::empty(state_shape, k.dtype()) : Tensor();
+    note_flops(kernels::wkv4_flops(size_of(k), false));
     for_real(k.dtype(), [&]<class Real>(Real) {
       kernels::Wkv4Forward<Real> call;
       call.size = size_of(k);
@@ -88,6 +91,7 @@ class Wkv4 final : public Op {
     const Tensor &decay = inputs_[0], &first = inputs_[1], &k = inputs_[2], &v = inputs_[3], &state = inputs_[4];
     const Tensor grad_y = out[0].defined() ? out[0] : Tensor::zeros(k.shape(), k.dtype());
     Tensors grads = {like(decay), like(first), like(k), like(v), wants(4) ? like(state) : Tensor()};
+    note_flops(kernels::wkv4_flops(size_of(k), true));
     for_real(k.dtype(), [&]<class Real>(Real) {
       kernels::Wkv4Backward<Real> call;
       call.size = size_of(k);

@@ -1,6 +1,8 @@
 #include "autograd/ops/wkv6.h"
 
 #include "autograd/ops/common.h"
+#include "autograd/profiler.h"
+#include "kernels/recurrence_flops.h"
 #include "kernels/wkv6.h"
 
 namespace rwkvlab {
@@ -22,6 +24,7 @@ class Wkv6 final : public Op {
       inputs_ = in;
       chunk_states_ = Tensor::empty({size.batch, size.heads, size.chunks(), head_size_ * head_size_}, y.dtype());
     }
+    note_flops(kernels::wkv6_flops(size.batch, size.time, size.heads, head_size_, false));
     for_real(y.dtype(), [&]<class Real>(Real) {
       kernels::wkv6_forward<Real>({kernel_inputs<Real>(in), y.data<Real>(), data_or_null<Real>(final_state),
                                    data_or_null<Real>(chunk_states_)});
@@ -34,6 +37,8 @@ class Wkv6 final : public Op {
     Tensors grads(6);
     for (std::size_t i = 0; i < 5; ++i) grads[i] = like(inputs_[i]);
     if (wants(5)) grads[5] = like(inputs_[5]);
+    const kernels::Wkv6Size size = size_of(grad_y);
+    note_flops(kernels::wkv6_flops(size.batch, size.time, size.heads, head_size_, true));
     for_real(grad_y.dtype(), [&]<class Real>(Real) {
       kernels::Wkv6Backward<Real> call;
       call.in = kernel_inputs<Real>(inputs_);

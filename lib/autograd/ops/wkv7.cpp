@@ -1,6 +1,8 @@
 #include "autograd/ops/wkv7.h"
 
 #include "autograd/ops/common.h"
+#include "autograd/profiler.h"
+#include "kernels/recurrence_flops.h"
 #include "kernels/wkv7.h"
 
 namespace rwkvlab {
@@ -26,6 +28,7 @@ class Wkv7 final : public Op {
       kept_ = Tensor::empty({size.states(), size.chunks(), size.value_size, size.key_size}, v.dtype());
       state_shape_ = state_shape;
     }
+    note_flops(flops(size, a.defined(), false));
     for_real(v.dtype(), [&]<class Real>(Real) {
       kernels::wkv7_forward<Real>({size, in[0].data<Real>(), data_or_null<Real>(in[1]), in[2].data<Real>(),
                                    v.data<Real>(), data_or_null<Real>(a), data_or_null<Real>(in[5]),
@@ -44,6 +47,7 @@ class Wkv7 final : public Op {
       if (in[i].defined()) grads[i] = like(in[i]);
     }
     if (wants(6)) grads[6] = Tensor::empty(state_shape_, v.dtype());
+    note_flops(flops(size_of(in[0], v), in[4].defined(), true));
     for_real(v.dtype(), [&]<class Real>(Real) {
       kernels::Wkv7Backward<Real> call;
       call.size = size_of(in[0], v);
@@ -70,6 +74,10 @@ class Wkv7 final : public Op {
   }
 
  private:
+  static double flops(const kernels::Wkv7Size& size, bool has_delta_rule, bool backward) {
+    return kernels::wkv7_flops(size.batch, size.time, size.heads, size.key_size, size.value_size, has_delta_rule,
+                               backward);
+  }
   void check(const Tensors& in) const {
     const Tensor &r = in[0], &v = in[3], &state = in[6];
     for (const Tensor* const x : {&r, &v}) {
