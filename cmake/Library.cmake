@@ -1,6 +1,6 @@
 # Layers in dependency order: each may use only the ones before it. Tests of a layer link only that layer and those before
 # it, so an upward dependency fails to link; tests/layers_test checks the includes.
-set(RWKVLAB_LAYERS base config tensor kernels autograd nn blocks models data train record run sweep verify)
+set(RWKVLAB_LAYERS base config tensor kernels autograd nn blocks models data train record run evaluate sweep verify)
 if(benchmark_FOUND)
   list(APPEND RWKVLAB_LAYERS bench)
 endif()

@@ -29,6 +29,10 @@ struct Program {
 void add_run_command(Program& program);
 void add_check_command(Program& program);
 void add_describe_command(Program& program);
+void add_export_command(Program& program);
+void add_generate_command(Program& program);
+void add_eval_command(Program& program);
+void add_tokenize_command(Program& program);
 void add_plot_command(Program& program);
 void add_table_command(Program& program);
 void add_verify_command(Program& program);

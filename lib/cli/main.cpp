@@ -102,6 +102,10 @@ int main(int count, char** arguments) {
   add_run_command(program);
   add_check_command(program);
   add_describe_command(program);
+  add_export_command(program);
+  add_generate_command(program);
+  add_eval_command(program);
+  add_tokenize_command(program);
   add_table_command(program);
   add_plot_command(program);
   add_verify_command(program);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -90,9 +91,12 @@ class NeoxVocabulary final : public FileVocabulary {
     const std::size_t end = border(text, std::max(limit, begin + 1));
     check_utf8(text, begin, end, source);
     const auto keep = [&tokens](std::int32_t token) { tokens.push_back(token); };
+    // Words are remembered from text to text; a second thread that encodes at the same time remembers its own.
+    Words own;
+    const std::unique_lock lock(words_lock_, std::try_to_lock);
+    Words& words = lock.owns_lock() ? words_ : own;
     const auto encode_plain = [&](std::string_view plain) {
       const std::string normal = normal_form_c(plain);
-      Words words;
       after_normalising_.cut(
           normal, [&](std::string_view rest) { encode_words(rest, words, tokens); }, keep);
     };
@@ -102,7 +106,12 @@ class NeoxVocabulary final : public FileVocabulary {
 
  private:
   // Words that came before, with their tokens.
-  using Words = std::unordered_map<std::string_view, std::vector<std::int32_t>>;
+  struct WordHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view word) const { return std::hash<std::string_view>()(word); }
+  };
+  using Words = std::unordered_map<std::string, std::vector<std::int32_t>, WordHash, std::equal_to<>>;
+  static constexpr std::size_t most_words = 1 << 17, longest_word = 64;
 
   [[noreturn]] void refuse(const std::string& what) const {
     throw DataError(fmt::format("'{}' is no tokenizer.json of the GPT-NeoX kind: {}", file_, what));
@@ -252,15 +261,21 @@ class NeoxVocabulary final : public FileVocabulary {
   }
 
   void encode_words(std::string_view text, Words& words, std::vector<std::int64_t>& tokens) const {
+    std::vector<std::int32_t> merged;
     for (std::size_t begin = 0; begin < text.size();) {
       const std::size_t end = word_end(text, begin);
       const std::string_view word = text.substr(begin, end - begin);
-      const auto [known, is_new] = words.try_emplace(word);
-      if (is_new) {
-        for (const char c : word) known->second.push_back(bytes_[static_cast<unsigned char>(c)]);
-        merges_.apply(known->second);
+      const auto known = words.find(word);
+      if (known == words.end()) {
+        merged.clear();
+        for (const char c : word) merged.push_back(bytes_[static_cast<unsigned char>(c)]);
+        merges_.apply(merged);
+        tokens.insert(tokens.end(), merged.begin(), merged.end());
+        if (words.size() >= most_words) words.clear();
+        if (word.size() <= longest_word) words.emplace(word, merged);
+      } else {
+        tokens.insert(tokens.end(), known->second.begin(), known->second.end());
       }
-      tokens.insert(tokens.end(), known->second.begin(), known->second.end());
       begin = end;
     }
   }
@@ -270,6 +285,8 @@ class NeoxVocabulary final : public FileVocabulary {
   std::array<std::int32_t, 256> bytes_{};
   BytePairMerges merges_;
   AddedTokens verbatim_, after_normalising_;
+  mutable std::mutex words_lock_;
+  mutable Words words_;
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ struct TokenizeReport {
   std::uint64_t tokens = 0;
   std::uint64_t documents = 0;
   std::uint64_t bytes = 0;      ///< of text
-  double encoding_seconds = 0;  ///< of encoding alone, without reading and writing
+  double encoding_seconds = 0;  ///< processor time of encoding alone, without reading and writing
 };
 
 /// Writes a token file (token_file.h). A file is one document; of a file .jsonl or .jsonl.gz each line is one, the text

@@ -16,9 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::vector<std::string> layers = {"base",   "config", "tensor", "kernels",  "autograd", "nn",
-                                         "blocks", "models", "data",   "train",    "record",   "run",
-                                         "sweep",  "verify", "bench",  "analysis", "cli"};
+const std::vector<std::string> layers = {"base",     "config", "tensor", "kernels", "autograd", "nn",
+                                         "blocks",   "models", "data",   "train",   "record",   "run",
+                                         "evaluate", "sweep",  "verify", "bench",   "analysis", "cli"};
 
 struct SourceFile {
   std::string path;   // from the root of the project: "lib/nn/module.h"

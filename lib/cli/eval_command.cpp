@@ -1,0 +1,326 @@
+// rwkvlab eval: what a trained model makes of a text, of LAMBADA and of multiple choice.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "data/token_file.h"
+#include "evaluate/benchmarks.h"
+#include "evaluate/evaluate_text.h"
+#include "evaluate/evaluation_file.h"
+#include "kernels/parallel.h"
+#include "models/weight_format.h"
+#include "run/load_model.h"
+#include "run/run_folder.h"
+
+namespace rwkvlab::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// What every evaluation is told.
+struct EvalArguments {
+  std::string model, tokenizer, format = "float32", name, record;
+  std::vector<std::string> settings, files;
+  std::int64_t limit = 0, tokens_per_batch = 0;
+  int threads = 0;
+  bool as_json = false, no_record = false;
+  // text
+  TextEvaluationOptions text;
+  std::int64_t context = 0;
+  // lambada and choice
+  std::string start = "newline";
+};
+
+/// What an evaluation found.
+struct Findings {
+  std::string text;  ///< for people
+  Json json;
+  EvaluationRecord record;
+};
+
+/// A model that is ready to be asked.
+class Evaluated {
+ public:
+  explicit Evaluated(const EvalArguments& arguments) : trained_(load(arguments)) {
+    if (arguments.threads > 0) kernels::set_threads(arguments.threads);
+    for (const std::string& note : trained_.notes) fmt::print(stderr, "note: {}\n", note);
+    if (arguments.format == "float32") return;
+    stored_ = store_weights(dynamic_cast<LanguageModel&>(*trained_.root), weight_format_named(arguments.format));
+    scope_.emplace(*stored_);
+  }
+
+  const TrainedModel& trained() const { return trained_; }
+  const LanguageModel& model() const { return *trained_.model; }
+  const Tokenizer& tokenizer() const { return trained_.tokenizer; }
+
+ private:
+  static TrainedModel load(const EvalArguments& arguments) {
+    LoadModelOptions options;
+    options.tokenizer = arguments.tokenizer;
+    options.settings = arguments.settings;
+    // Token files bring their own.
+    options.needs_tokenizer = arguments.files.empty() || !is_token_file(arguments.files.front());
+    return load_trained_model(arguments.model, options);
+  }
+
+  TrainedModel trained_;
+  std::shared_ptr<const StoredWeights> stored_;
+  std::optional<StoredWeights::Scope> scope_;
+};
+
+/// A line on the terminal, a few times a second.
+class ProgressLine {
+ public:
+  explicit ProgressLine(std::string unit) : unit_(std::move(unit)), is_terminal_(isatty(STDERR_FILENO) == 1) {}
+  ~ProgressLine() {
+    if (shown_) fmt::print(stderr, "\r\033[K");
+  }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  EvaluationProgress callback() {
+    return [this](std::int64_t done, std::int64_t all) {
+      const auto now = std::chrono::steady_clock::now();
+      if (!is_terminal_ || now - last_ < std::chrono::milliseconds(300)) return;
+      last_ = now;
+      shown_ = true;
+      fmt::print(stderr, "\r{} of {} {}", done, all, unit_);
+    };
+  }
+
+ private:
+  std::string unit_;
+  bool is_terminal_, shown_ = false;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+// The name of the results: what was asked for, or the file's without its endings.
+std::string result_name(const EvalArguments& arguments) {
+  if (!arguments.name.empty()) return arguments.name;
+  const std::string file = fs::path(arguments.files.front()).filename().string();
+  return file.substr(0, std::max<std::size_t>(1, file.find('.', 1)));
+}
+
+void add(Findings& findings, const std::string& name, const char* metric, const char* unit, const char* description,
+         double value) {
+  findings.record.metrics.push_back({name + "/" + metric, unit, description, value});
+  findings.json[metric] = value;
+}
+
+TokenText open_text(const EvalArguments& arguments, const Tokenizer& tokenizer) {
+  const std::vector<fs::path> paths(arguments.files.begin(), arguments.files.end());
+  if (is_token_file(paths.front())) return TokenText(paths);
+  return {std::make_shared<const TextSource>(paths), std::make_shared<const Tokenizer>(tokenizer)};
+}
+
+Findings eval_text(const EvalArguments& arguments, const Evaluated& evaluated) {
+  TextEvaluationOptions options = arguments.text;
+  options.limit = arguments.limit;
+  options.tokens_per_batch = arguments.tokens_per_batch;
+  const int trained_at = evaluated.trained().loaded.experiment.train.context;
+  options.context = arguments.context > 0 ? arguments.context : trained_at > 0 ? trained_at : 1024;
+  const TokenText text = open_text(arguments, evaluated.tokenizer());
+  ProgressLine progress("tokens");
+  const TextEvaluation result = evaluate_text(evaluated.model(), text, options, progress.callback());
+
+  const std::string name = result_name(arguments);
+  Findings findings;
+  findings.json = {{"tokens", result.tokens},
+                   {"bytes", result.bytes},
+                   {"context", options.context},
+                   {"stride", options.carry_state || options.stride == 0 ? options.context : options.stride},
+                   {"carry_state", options.carry_state},
+                   {"tokenizer", text.tokenizer()->kind()}};
+  add(findings, name, "loss", "nats per token", "Mean cross-entropy of the text.", result.loss);
+  add(findings, name, "perplexity", "1", "exp of the mean cross-entropy per token.", result.perplexity());
+  add(findings, name, "bits_per_token", "bits per token", "Mean cross-entropy of the text.", result.bits_per_token());
+  if (result.bytes > 0) {
+    add(findings, name, "bits_per_byte", "bits per byte", "Cross-entropy over the bytes of the text.",
+        result.bits_per_byte());
+  }
+  add(findings, name, "accuracy", "1", "Share of tokens with the largest logit.", result.accuracy);
+  findings.json["loss_by_position"] = result.loss_by_position;
+  findings.record.curves.push_back(
+      {name + "/loss_by_position", options.carry_state ? "window" : "position", "nats per token",
+       options.carry_state ? "Mean cross-entropy of each window of the context's length, the state carried on."
+                           : "Mean cross-entropy at each position of the context.",
+       result.loss_by_position});
+  const std::string bytes =
+      result.bytes > 0 ? fmt::format("bits per byte   {:.5f}\n", result.bits_per_byte()) : std::string();
+  findings.text = fmt::format(
+      "text            {}, {} tokens scored of {} bytes\n"
+      "context         {} tokens, {}\n"
+      "loss            {:.5f} nats per token\n"
+      "perplexity      {:.4f}\n"
+      "{}accuracy        {:.4f}\n",
+      text.names(), result.tokens, result.bytes, options.context,
+      options.carry_state ? "state carried on" : fmt::format("a window every {}", findings.json["stride"].get<int>()),
+      result.loss, result.perplexity(), bytes, result.accuracy);
+  return findings;
+}
+
+BenchmarkOptions benchmark_options(const EvalArguments& arguments) {
+  BenchmarkOptions options;
+  options.start = start_token_named(arguments.start);
+  options.limit = arguments.limit;
+  options.scoring.tokens_per_batch = arguments.tokens_per_batch;
+  return options;
+}
+
+Findings eval_lambada(const EvalArguments& arguments, const Evaluated& evaluated) {
+  ProgressLine progress("documents");
+  const LambadaResult result = evaluate_lambada(evaluated.model(), evaluated.tokenizer(), arguments.files.front(),
+                                                benchmark_options(arguments), progress.callback());
+  const std::string name = arguments.name.empty() ? "lambada" : arguments.name;
+  Findings findings;
+  findings.json = {{"documents", result.documents}, {"start", arguments.start}};
+  add(findings, name, "accuracy", "1", "Share of passages whose last word is the most probable.", result.accuracy);
+  add(findings, name, "accuracy_error", "1", "Standard error of the accuracy.", result.accuracy_error);
+  add(findings, name, "perplexity", "1", "exp of the mean over passages of -log P(last word).", result.perplexity);
+  findings.text = fmt::format("LAMBADA         {} passages\naccuracy        {:.4f} ± {:.4f}\nperplexity      {:.4f}\n",
+                              result.documents, result.accuracy, result.accuracy_error, result.perplexity);
+  return findings;
+}
+
+Findings eval_choice(const EvalArguments& arguments, const Evaluated& evaluated) {
+  ProgressLine progress("choices");
+  std::vector<ChoiceDocument> documents;
+  const ChoiceResult result = evaluate_choice(evaluated.model(), evaluated.tokenizer(), arguments.files.front(),
+                                              benchmark_options(arguments), progress.callback(), &documents);
+  const std::string name = result_name(arguments);
+  Findings findings;
+  findings.json = {{"documents", result.documents}, {"start", arguments.start}};
+  add(findings, name, "accuracy", "1", "Share of questions whose most probable choice is right.", result.accuracy);
+  add(findings, name, "accuracy_error", "1", "Standard error of the accuracy.", result.accuracy_error);
+  add(findings, name, "accuracy_norm", "1", "The same by log-probability per byte of the choice.",
+      result.accuracy_norm);
+  add(findings, name, "accuracy_norm_error", "1", "Standard error of accuracy_norm.", result.accuracy_norm_error);
+  Json& list = findings.json["answers"] = Json::array();
+  for (const ChoiceDocument& document : documents) {
+    list.push_back({{"gold", document.gold},
+                    {"chosen", document.chosen},
+                    {"chosen_norm", document.chosen_norm},
+                    {"log_probabilities", document.log_probabilities}});
+  }
+  findings.text = fmt::format("{:<15} {} questions\naccuracy        {:.4f} ± {:.4f}\naccuracy_norm   {:.4f} ± {:.4f}\n",
+                              name, result.documents, result.accuracy, result.accuracy_error, result.accuracy_norm,
+                              result.accuracy_norm_error);
+  return findings;
+}
+
+// Where the results go: what was named, or eval.h5 in the folder of the run.
+std::optional<fs::path> record_path(const EvalArguments& arguments) {
+  if (arguments.no_record) return std::nullopt;
+  if (!arguments.record.empty()) return arguments.record;
+  if (is_run_folder(arguments.model)) return fs::path(arguments.model) / "eval.h5";
+  return std::nullopt;
+}
+
+using Evaluation = Findings (*)(const EvalArguments&, const Evaluated&);
+
+int evaluate(const EvalArguments& arguments, Evaluation evaluation) {
+  const Evaluated evaluated(arguments);
+  const auto start = std::chrono::steady_clock::now();
+  Findings findings = evaluation(arguments, evaluated);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const std::optional<fs::path> record = record_path(arguments);
+  if (record) record_evaluation(*record, evaluated.trained(), findings.record);
+  if (arguments.as_json) {
+    Json json = {
+        {"model", evaluated.trained().file.string()}, {"format", arguments.format}, {"files", arguments.files}};
+    json.update(findings.json);
+    json["seconds"] = seconds;
+    if (record) json["recorded"] = record->string();
+    fmt::print("{}\n", json.dump(2));
+    return success;
+  }
+  fmt::print("{}", findings.text);
+  if (record) fmt::print("recorded        {}\n", record->string());
+  return success;
+}
+
+CLI::App* add_evaluation(Program& program, CLI::App& eval, const std::shared_ptr<EvalArguments>& arguments,
+                         const char* name, const char* doc, const char* file_doc, Evaluation evaluation) {
+  CLI::App* const command = eval.add_subcommand(name, doc);
+  command->add_option("MODEL", arguments->model, "run folder, checkpoint, or official file of weights")->required();
+  CLI::Option* const files = command->add_option("FILE", arguments->files, file_doc)->required();
+  if (evaluation != eval_text) files->expected(1);
+  command
+      ->add_option("--tokenizer", arguments->tokenizer,
+                   "vocabulary file of an official model, or the word bytes; default: what the checkpoint holds")
+      ->type_name("FILE");
+  command->add_option("--set", arguments->settings, "change the model's description, as in `rwkvlab run`")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+  command
+      ->add_option("--format", arguments->format,
+                   "weights as " + fmt::format("{}", fmt::join(weight_format_names(), ", ")))
+      ->capture_default_str()
+      ->type_name("FORMAT");
+  command->add_option("--limit", arguments->limit, "at most so many tokens or documents")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
+  command
+      ->add_option("--batch", arguments->tokens_per_batch,
+                   "tokens read in one pass; default: 4096, fewer for large vocabularies")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("TOKENS");
+  command->add_option("--threads", arguments->threads, "threads; default: the cores this process may use")
+      ->type_name("N");
+  command->add_option("--name", arguments->name, "what the results are called; default: after the file")
+      ->type_name("NAME");
+  command->add_option("-o,--record", arguments->record, "run file for the results; default: eval.h5 in a run folder")
+      ->type_name("FILE");
+  command->add_flag("--no-record", arguments->no_record, "leave no file");
+  command->add_flag("--json", arguments->as_json, "print everything as JSON");
+  command->callback(
+      [&program, arguments, evaluation] { program.action = [=] { return evaluate(*arguments, evaluation); }; });
+  return command;
+}
+
+void add_start(CLI::App& command, EvalArguments& arguments) {
+  command.add_option("--start", arguments.start, "what stands before every text: newline, end_of_text or none")
+      ->capture_default_str()
+      ->type_name("TOKEN");
+}
+
+}  // namespace
+
+void add_eval_command(Program& program) {
+  CLI::App* const eval = program.app.add_subcommand("eval", "evaluate a trained model on text and benchmarks");
+  eval->require_subcommand(1);
+  auto text = std::make_shared<EvalArguments>();
+  CLI::App* const text_command = add_evaluation(program, *eval, text, "text", "perplexity and bits per byte",
+                                                "text files, read as one text; or token files", eval_text);
+  text_command->add_option("--context", text->context, "tokens read at a time; default: as in training, or 1024")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  text_command->add_option("--stride", text->text.stride, "tokens from one window to the next; default: the context")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  text_command->add_flag("--carry-state", text->text.carry_state, "go on from the state that the window before left");
+  text_command
+      ->add_option("--streams", text->text.streams, "with --carry-state: parts of the text that are read side by side")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("N");
+  auto lambada = std::make_shared<EvalArguments>();
+  add_start(*add_evaluation(program, *eval, lambada, "lambada", "the last word of passages (LAMBADA)",
+                            "JSON lines with \"text\", may be packed with gzip", eval_lambada),
+            *lambada);
+  auto choice = std::make_shared<EvalArguments>();
+  add_start(
+      *add_evaluation(program, *eval, choice, "choice", "multiple choice, as EleutherAI's harness scores it",
+                      "JSON lines with \"context\", \"choices\" and \"gold\"; may be packed with gzip", eval_choice),
+      *choice);
+}
+
+}  // namespace rwkvlab::cli
