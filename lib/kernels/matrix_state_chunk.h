@@ -187,13 +187,13 @@ template <class Real>
 RWKVLAB_CLONES void solve_reads(const MatrixStateChunk<Real>& c) {
   constexpr Index rows = chunk_tokens, width = 2 * rows;
   Real* const w = c.grads + rows * c.values;
-  for (Index column = 0; column < c.values; column += tile_lanes) {
-    for (Index t = rows - 2; t >= 0; --t) {
-      detail::Lanes<Real> sum = detail::lanes_at(w + t * c.values + column);
-      for (Index s = t + 1; s < rows; ++s) {
-        sum += c.scores[(rows + s) * width + rows + t] * detail::lanes_at(w + s * c.values + column);
-      }
-      detail::lanes_at(w + t * c.values + column) = sum;
+  for (Index t = rows - 2; t >= 0; --t) {
+    Real* const row = w + t * c.values;
+    for (Index s = t + 1; s < rows; ++s) {
+      const Real weight = c.scores[(rows + s) * width + rows + t];
+      const Real* const later = w + s * c.values;
+#pragma omp simd
+      for (Index i = 0; i < c.values; ++i) row[i] += weight * later[i];
     }
   }
 }

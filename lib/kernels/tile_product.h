@@ -2,9 +2,6 @@
 // registers over the whole depth. Included by this folder's sources only.
 #pragma once
 
-#include <utility>
-
-#include "kernels/clones.h"
 #include "kernels/sizes.h"
 
 namespace rwkvlab::kernels {
@@ -13,39 +10,6 @@ namespace rwkvlab::kernels {
 inline constexpr Index tile_lanes = 16;
 
 inline constexpr Index in_tiles(Index count) { return (count + tile_lanes - 1) / tile_lanes * tile_lanes; }
-
-namespace detail {
-
-template <class Real>
-struct LanesOf {
-  /// tile_lanes numbers; one register with AVX-512 and float, several elsewhere.
-  typedef Real type  // NOLINT(modernize-use-using): the attribute needs it.
-      __attribute__((vector_size(tile_lanes * sizeof(Real)), aligned(alignof(Real)), may_alias));
-};
-template <class Real>
-using Lanes = typename LanesOf<Real>::type;
-
-// By reference: vectors wider than the baseline's registers have no calling convention.
-template <class Real>
-RWKVLAB_INLINE Lanes<Real>& lanes_at(Real* at) {
-  return *reinterpret_cast<Lanes<Real>*>(at);
-}
-template <class Real>
-RWKVLAB_INLINE const Lanes<Real>& lanes_at(const Real* at) {
-  return *reinterpret_cast<const Lanes<Real>*>(at);
-}
-
-template <int... index, class Body>
-RWKVLAB_INLINE void unrolled(std::integer_sequence<int, index...>, const Body& body) {
-  (body(std::integral_constant<int, index>()), ...);
-}
-/// body(0), ..., body(count - 1) with constants, so that arrays indexed by them are registers.
-template <int count, class Body>
-RWKVLAB_INLINE void unrolled(const Body& body) {
-  unrolled(std::make_integer_sequence<int, count>(), body);
-}
-
-}  // namespace detail
 
 /// The left factor of a product: element (i, k) is at[i * row + k * step], so a transposed matrix is one with row and
 /// step exchanged.
