@@ -12,7 +12,7 @@
 #include "config/yaml_reader.h"
 #include "record/decays.h"
 #include "record/run_file_reader.h"
-#include "tensor/safetensors.h"
+#include "tensor/tensor_file.h"
 
 namespace rwkvlab {
 
@@ -110,7 +110,7 @@ std::vector<LayerDecay> decays_of_run(const fs::path& path, std::optional<std::i
 }
 
 std::vector<LayerDecay> decays_of_checkpoint(const fs::path& path) {
-  const SafetensorsFile file(path);
+  const TensorFile file = open_tensor_file(path);
   std::map<int, std::vector<float>> by_layer;
   for (const std::string& name : file.names()) {
     if (!name.ends_with(kCheckpointEnding) || layer_of(name) < 0) continue;

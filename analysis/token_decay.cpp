@@ -70,6 +70,10 @@ struct TokensOfRun {
 
 TokensOfRun tokens_of_run(const TrainedModel& trained, std::int64_t count) {
   const Experiment& e = trained.loaded.experiment;
+  if (!e.data) {
+    throw DataError(
+        fmt::format("{}: these weights come without data; name a text with --text.", trained.file.string()));
+  }
   std::unique_ptr<DataSet> data;
   try {
     data = build_kind<DataSet, DataSite>(data_slot, e.data, DataSite{trained.file.parent_path(), e.seed});
@@ -97,12 +101,12 @@ std::map<std::string, Tensor> log_decays(const LanguageModel& model, const std::
 }  // namespace
 
 bool has_token_decays(const std::filesystem::path& model) {
-  return !log_decays(*load_trained_model(model).model, {0}).empty();
+  return !log_decays(*load_trained_model(model, {.needs_tokenizer = false}).model, {0}).empty();
 }
 
-TokenDecays read_token_decays(const std::filesystem::path& model, const std::filesystem::path& text,
-                              std::int64_t count) {
-  const TrainedModel trained = load_trained_model(model);
+TokenDecays read_token_decays(const std::filesystem::path& model, const std::filesystem::path& text, std::int64_t count,
+                              const std::filesystem::path& tokenizer) {
+  const TrainedModel trained = load_trained_model(model, {.tokenizer = tokenizer});
   if (count == 0) count = trained.loaded.experiment.train.context;
   bool are_held_out = false;
   std::vector<std::int64_t> tokens;

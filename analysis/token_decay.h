@@ -33,10 +33,11 @@ struct TokenDecays {
 bool has_token_decays(const std::filesystem::path& model);
 
 /// Reads the model (run/load_model.h) and runs it over the first `count` tokens of the file `text`; without a file over
-/// held-out data of its run (or training data where none is held out). A `count` of 0 is the run's context. Throws
+/// held-out data of its run (or training data where none is held out). A `count` of 0 is the run's context. Official
+/// weights need a text, and the `tokenizer` that LoadModelOptions wants. Throws
 /// DataError when the text is empty or does not fit the vocabulary, or no layer has a decay that depends on the data
 /// (the message says what to plot instead), and what load_trained_model throws.
-TokenDecays read_token_decays(const std::filesystem::path& model, const std::filesystem::path& text,
-                              std::int64_t count);
+TokenDecays read_token_decays(const std::filesystem::path& model, const std::filesystem::path& text, std::int64_t count,
+                              const std::filesystem::path& tokenizer = {});
 
 }  // namespace rwkvlab

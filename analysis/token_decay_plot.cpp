@@ -185,8 +185,9 @@ Figure token_decay_figure(const TokenDecays& decays, const TokenDecayPlotOptions
 FigureFiles plot_token_decay(const TokenDecayPlotOptions& options) {
   if (options.tokens < 0) throw ConfigError(fmt::format("--tokens {}: expected 1 or more", options.tokens));
   const std::int64_t count = options.tokens == 0 && options.heat_map ? heat_map_tokens : options.tokens;
-  return draw_figure(token_decay_figure(read_token_decays(options.source, options.text, count), options),
-                     options.output);
+  return draw_figure(
+      token_decay_figure(read_token_decays(options.source, options.text, count, options.tokenizer), options),
+      options.output);
 }
 
 }  // namespace rwkvlab

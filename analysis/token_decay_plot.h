@@ -21,6 +21,7 @@ struct TokenDecayPlotOptions {
   bool half_life = false;        ///< ln 2 / -ln w in tokens, on a logarithmic axis, instead of the decay w.
   std::filesystem::path output;  ///< .svg, .pdf or .png.
   std::string title;
+  std::filesystem::path tokenizer = {};  ///< Vocabulary file, for official weights.
 };
 
 /// Draws, for every layer, the distribution over tokens and channels of each head's decay w (median, 25 to 75 % and 5

@@ -5,13 +5,15 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/describe_checkpoint.h"
 #include "run/available_memory.h"
 #include "run/describe.h"
 
 namespace rwkvlab::cli {
 namespace {
 
-int describe(const ConfigArguments& arguments, bool as_json) {
+int describe(const ConfigArguments& arguments, const DescribeOutput& output) {
+  if (names_weights(arguments.file)) return describe_weights(arguments.file, arguments.settings, output);
   const LoadedExperiment loaded = arguments.load();
   if (loaded.experiment.sweep)
     fmt::print(stderr,
@@ -19,7 +21,7 @@ int describe(const ConfigArguments& arguments, bool as_json) {
   const auto model = build_model(loaded);
   const ModelDescription description = describe_model(*model, describe_options(*model, loaded.experiment.train));
   const AvailableMemory available = available_memory();
-  if (as_json) {
+  if (output.json) {
     nlohmann::ordered_json json = describe_json(description);
     json["memory_bytes"]["available"] = available.bytes;
     fmt::print("{}\n", json.dump(2));
@@ -34,13 +36,18 @@ int describe(const ConfigArguments& arguments, bool as_json) {
 
 void add_describe_command(Program& program) {
   auto arguments = std::make_shared<ConfigArguments>();
-  auto as_json = std::make_shared<bool>(false);
+  auto output = std::make_shared<DescribeOutput>();
   CLI::App* const command = program.app.add_subcommand(
-      "describe", "print the model of an experiment file: modules, parameters, cost, memory");
+      "describe", "print the model of an experiment file or of weights: modules, parameters, cost, memory");
   arguments->add_to(*command);
-  command->add_flag("--json", *as_json, "print JSON");
-  command->callback([&program, arguments, as_json] {
-    program.action = [arguments, as_json] { return describe(*arguments, *as_json); };
+  command->add_flag("--json", output->json, "print JSON");
+  const std::string group = "Weights (a run folder, a checkpoint, a .pth or .safetensors file as CONFIG)";
+  command->add_flag("--yaml", output->yaml, "print the model section of an experiment file that fits them")
+      ->group(group);
+  command->add_flag("--tensors", output->tensors, "list every tensor")->group(group);
+  command->add_flag("--check", output->check, "read all weights and look for NaN and infinity")->group(group);
+  command->callback([&program, arguments, output] {
+    program.action = [arguments, output] { return describe(*arguments, *output); };
   });
 }
 

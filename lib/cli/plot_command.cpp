@@ -55,7 +55,7 @@ CLI::Option* add_output(CLI::App& command, std::filesystem::path& output, std::s
 int decay(DecayArguments& arguments, const CLI::App& command) {
   const auto given = [&command](const char* name) { return command.count(name) > 0; };
   bool over_text = arguments.over_text;
-  for (const char* const name : {"--text", "--tokens", "--heatmap", "--layer", "--head"}) {
+  for (const char* const name : {"--text", "--tokens", "--tokenizer", "--heatmap", "--layer", "--head"}) {
     over_text = over_text || given(name);
   }
   if (!over_text) {
@@ -79,7 +79,8 @@ int decay(DecayArguments& arguments, const CLI::App& command) {
 void add_decay(Program& program, CLI::App& plot) {
   auto arguments = std::make_shared<DecayArguments>();
   CLI::App* const command = plot.add_subcommand("decay", "time decay of every channel, sorted, one line per layer");
-  command->add_option("SOURCE", arguments->options.source, "run folder, run file, checkpoint or safetensors file")
+  command
+      ->add_option("SOURCE", arguments->options.source, "run folder, run file, checkpoint, .safetensors or .pth file")
       ->required();
   add_output(*command, arguments->options.output, arguments->options.title);
   command->add_flag("--over-training", arguments->options.over_training, "how the decays moved during the training");
@@ -97,6 +98,9 @@ void add_decay(Program& program, CLI::App& plot) {
       ->add_option("--tokens", tokens.tokens, "at most so many tokens of it; default: the run's context, 64 for a map")
       ->check(at_least(1))
       ->type_name("N")
+      ->group(group);
+  command->add_option("--tokenizer", tokens.tokenizer, "vocabulary file, for official weights")
+      ->type_name("FILE")
       ->group(group);
   command->add_flag("--heatmap", tokens.heat_map, "token by token, for every head")->group(group);
   command->add_option("--layer", arguments->layer, "one layer alone")->type_name("N")->group(group);

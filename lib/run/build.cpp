@@ -11,6 +11,7 @@
 #include "config/registry.h"
 #include "models/language_model.h"
 #include "run/experiment.h"
+#include "run/initial_weights.h"
 #include "tensor/memory.h"
 #include "train/language_modelling.h"
 
@@ -195,6 +196,7 @@ BuiltExperiment build_experiment(const LoadedExperiment& loaded) {
     step("eval.carry_state", [&] { refuse_growing_state(*built.model, "eval.carry_state"); });
   }
   if (built.model) {
+    if (problems.empty()) check_initial_weights(loaded, *built.model);
     step("train.parameter_groups", [&] { trained_parameters(*built.model, e.train.parameter_policy()); });
     step("train.objective", [&] {
       built.objective =

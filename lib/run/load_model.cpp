@@ -5,21 +5,33 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "config/compose.h"
 #include "config/registry.h"
 #include "config/resolve.h"
 #include "config/yaml_reader.h"
-#include "tensor/safetensors.h"
+#include "models/official_checkpoint.h"
 #include "train/checkpoint.h"
 
 namespace rwkvlab {
 namespace {
 
-std::string required_text(const SafetensorsFile& file, const std::filesystem::path& path, const char* key) {
+namespace fs = std::filesystem;
+
+// Checkpoints of this program carry their experiment; reference cases carry a configuration of another sort.
+bool is_own(const TensorFile& file) {
+  const auto format = file.metadata().find("format");
+  return file.metadata().contains("config") && (format == file.metadata().end() || format->second == checkpoint_format);
+}
+
+std::string own_text(const TensorFile& file, const char* key) {
   const auto found = file.metadata().find(key);
-  if (found != file.metadata().end() && !found->second.empty()) return found->second;
-  throw DataError(fmt::format(
-      "{}: the metadata lack '{}', which every checkpoint of a run holds; name a run folder or one of its checkpoints.",
-      path.string(), key));
+  return is_own(file) && found != file.metadata().end() ? found->second : "";
+}
+
+// A file name as the name of a run.
+std::string run_name(const fs::path& path) {
+  const std::string stem = path.stem().string();
+  return stem.empty() ? "model" : stem.substr(0, 200);
 }
 
 Tokenizer read_tokenizer(const std::string& text, const std::string& place) {
@@ -28,27 +40,92 @@ Tokenizer read_tokenizer(const std::string& text, const std::string& place) {
   return Tokenizer::from_json(json, place);
 }
 
+// The tokenizer that was named, or that the checkpoint holds, or bytes where the vocabulary can be nothing else.
+void find_tokenizer(TrainedModel& result, const TensorFile& file, const LoadModelOptions& options) {
+  const std::int64_t vocabulary = result.model->vocabulary();
+  const std::string stored = own_text(file, "vocabulary");
+  if (!options.tokenizer.empty()) {
+    result.tokenizer = Tokenizer::open(options.tokenizer.string());
+  } else if (!stored.empty()) {
+    result.tokenizer = read_tokenizer(stored, file.path().string() + ": vocabulary");
+  } else if (vocabulary != 256 && options.needs_tokenizer) {
+    const std::string usual = usual_tokenizer(vocabulary);
+    throw DataError(fmt::format("'{}' does not hold its tokenizer: name its vocabulary file with --tokenizer{}",
+                                file.path().string(),
+                                usual.empty() ? "" : fmt::format(" (with {} tokens, {})", vocabulary, usual)));
+  } else {
+    result.has_tokenizer = vocabulary == 256;
+  }
+}
+
+void check_tokenizer(const TrainedModel& model, const LoadModelOptions& options) {
+  const std::int64_t tokens = model.tokenizer.size(), vocabulary = model.model->vocabulary();
+  if (tokens <= vocabulary || !model.has_tokenizer) return;
+  const std::string usual = usual_tokenizer(vocabulary);
+  throw DataError(fmt::format("the tokenizer '{}' has {} tokens, but the model in '{}' has {}{}",
+                              options.tokenizer.string(), tokens, model.file.string(), vocabulary,
+                              usual.empty() ? "" : fmt::format("; it was probably trained with {}", usual)));
+}
+
 }  // namespace
 
-TrainedModel load_trained_model(const std::filesystem::path& source) {
-  const std::filesystem::path path = weights_file(source);
-  const SafetensorsFile file(path);
-  const std::string config = required_text(file, path, "config");
-  TrainedModel result{path,
-                      {},
-                      read_tokenizer(required_text(file, path, "vocabulary"), path.string() + ": vocabulary"),
-                      nullptr,
-                      nullptr};
-  Resolved<Experiment> resolved =
-      resolve_as<Experiment>(parse_yaml(config, path.string() + ":config"), experiment_schema());
-  result.loaded = {path, std::move(resolved.tree), std::move(resolved.value)};
-  result.root =
-      make_root(build_kind<Module, std::int64_t>("model", result.loaded.experiment.model, result.tokenizer.size()));
+std::string usual_tokenizer(std::int64_t vocabulary) {
+  if (vocabulary == 65536 || vocabulary == 65529 || vocabulary == 65530)
+    return "the World vocabulary, rwkv_vocab_v20230424.txt";
+  if (vocabulary == 50277 || vocabulary == 50304) return "the GPT-NeoX vocabulary, 20B_tokenizer.json";
+  return vocabulary == 256 ? "bytes, without a file" : "";
+}
+
+CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vector<std::string>& settings) {
+  CheckpointDescription result;
+  Node tree;
+  if (const std::string config = own_text(file, "config"); !config.empty()) {
+    tree = parse_yaml(config, file.path().string() + ":config");
+  } else {
+    OfficialCheckpoint official = recognise_checkpoint(file);
+    result.version = std::move(official.version);
+    result.prefix = std::move(official.prefix);
+    result.notes = std::move(official.notes);
+    tree = Node(Node::Map{});
+    tree.insert("name", Node(run_name(file.path())));
+    tree.insert("model", std::move(official.model));
+  }
+  for (const std::string& setting : settings) apply_setting(tree, setting);
+  if (const Node* const model = tree.find("model")) result.model = *model;
+  Resolved<Experiment> resolved = resolve_as<Experiment>(tree, experiment_schema());
+  result.loaded = {file.path(), std::move(resolved.tree), std::move(resolved.value)};
+  return result;
+}
+
+std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& description, const TensorFile& file) {
+  const TensorEntry* const table = file.find(description.prefix + "emb.weight");
+  const std::int64_t tokens = table != nullptr && table->shape.rank() == 2 ? table->shape[0] : 0;
+  const Node* const size = description.loaded.tree.find_path("model.vocabulary_size");
+  const bool is_given = size != nullptr && size->integer() > 0;
+  auto root = make_root(build_kind<Module, std::int64_t>("model", description.loaded.experiment.model,
+                                                         is_given ? std::int64_t{0} : tokens));
+  if (dynamic_cast<const LanguageModel*>(root.get()) == nullptr)
+    throw ConfigError(fmt::format("{}: only language models can be read so far", file.path().string()));
+  return root;
+}
+
+TrainedModel load_trained_model(const fs::path& source, const LoadModelOptions& options) {
+  const TensorFile file = open_tensor_file(weights_file(source));
+  CheckpointDescription description = describe_checkpoint(file, options.settings);
+  TrainedModel result{file.path(), {}, Tokenizer::bytes(), build_checkpoint_model(description, file), nullptr};
   result.model = dynamic_cast<const LanguageModel*>(result.root.get());
-  if (result.model == nullptr)
-    throw ConfigError(fmt::format("{}: only language models can be read so far", path.string()));
+  result.loaded = std::move(description.loaded);
+  result.version = std::move(description.version);
+  result.notes = std::move(description.notes);
+  find_tokenizer(result, file, options);
+  check_tokenizer(result, options);
   result.root->allocate_uninitialised();
-  load_weights(*result.root, file);
+  try {
+    load_weights(*result.root, file, {.prefix = description.prefix, .must_be_finite = true});
+  } catch (const DataError& error) {
+    if (result.version.empty()) throw;
+    throw DataError(fmt::format("{} (by its names this is {})", error.what(), result.version));
+  }
   return result;
 }
 

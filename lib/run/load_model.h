@@ -1,27 +1,62 @@
-// A trained model from what a run left behind.
+// A trained model from what a run left behind, or from an official file of weights.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "data/tokenizer.h"
 #include "models/language_model.h"
 #include "run/experiment.h"
+#include "tensor/tensor_file.h"
 
 namespace rwkvlab {
+
+/// What a file of weights says about its model; no weight is read for that.
+struct CheckpointDescription {
+  std::string version;             ///< of an official model, "RWKV-5.2"; "" for what this program trained
+  Node model;                      ///< the section `model`, as far as the file gives it
+  std::string prefix;              ///< what stands before the names of the parameters in the file
+  LoadedExperiment loaded;         ///< the experiment that trained it; for an official model its `model` alone
+  std::vector<std::string> notes;  ///< what the file does not say, and what was taken for it
+};
+
+/// Describes the model in a file: checkpoints of this program by the experiment that they hold, others by names and
+/// shapes (models/official_checkpoint.h). `settings` change the experiment ("model.time_mix.head_size_divisor=1").
+/// Throws DataError for a file without a model that is known, ConfigError for settings that do not fit.
+CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vector<std::string>& settings = {});
+
+/// The model of a description, without memory. `file` is the one that was described. Throws ConfigError for one that is
+/// no language model.
+std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& description, const TensorFile& file);
+
+struct LoadModelOptions {
+  std::filesystem::path tokenizer = {};    ///< vocabulary file or "bytes" (Tokenizer::open); empty: what the file holds
+  std::vector<std::string> settings = {};  ///< as for describe_checkpoint
+  bool needs_tokenizer = true;             ///< false: the caller has no text, and any model will do
+};
 
 /// A language model with its weights, and what it was trained on.
 struct TrainedModel {
   std::filesystem::path file;  ///< Where the weights came from.
-  LoadedExperiment loaded;     ///< The resolved experiment that trained it.
-  Tokenizer tokenizer;
+  LoadedExperiment loaded;     ///< The resolved experiment that trained it; of official models, the model alone.
+  Tokenizer tokenizer;         ///< See has_tokenizer.
   std::unique_ptr<Module> root;
   const LanguageModel* model = nullptr;  ///< The root as what it is.
+  std::string version = {};              ///< of an official model, "RWKV-7"
+  std::vector<std::string> notes = {};   ///< see CheckpointDescription
+  bool has_tokenizer = true;             ///< false: `tokenizer` means nothing
 };
 
-/// Reads the weights that `source` names (train/checkpoint.h, weights_file: a run folder, a checkpoint or a safetensors
-/// file) into the model that the checkpoint describes. Throws DataError for a file that no training of this program
-/// wrote, that lacks its vocabulary, or whose weights do not fit; ConfigError when its experiment is not understood.
-TrainedModel load_trained_model(const std::filesystem::path& source);
+/// Reads the weights that `source` names (train/checkpoint.h, weights_file: a run folder, a checkpoint, a safetensors
+/// or .pth file) into the model that they belong to. An official file needs the tokenizer's vocabulary file, unless its
+/// vocabulary has 256 tokens, which are bytes. Throws DataError for weights that are not understood, do not fit or are
+/// not finite, and for a tokenizer that is missing or has more tokens than the model; ConfigError when the experiment
+/// is not understood.
+TrainedModel load_trained_model(const std::filesystem::path& source, const LoadModelOptions& options = {});
+
+/// The tokenizer that models with so many tokens usually have, as a sentence for people; "" for other sizes.
+std::string usual_tokenizer(std::int64_t vocabulary);
 
 }  // namespace rwkvlab

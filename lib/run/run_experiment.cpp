@@ -12,6 +12,7 @@
 #include "run/available_memory.h"
 #include "run/describe.h"
 #include "run/environment.h"
+#include "run/initial_weights.h"
 #include "run/recorder.h"
 #include "run/run_folder.h"
 
@@ -166,6 +167,7 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   const bool resumed = options.resume && trainer.resume(&skipped);
   for (const std::string& sentence : skipped) output.line("note: " + sentence);
   if (options.resume && !resumed) output.line("no checkpoint yet: starting from step 0");
+  if (!resumed) load_initial_weights(loaded, *built.model);
 
   Recorder recorder(open_run_file(folder, loaded, resumed, trainer.position().step), e.log,
                     {built.model.get(), e.train.checkpoint_every});

@@ -15,7 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view format_name = "rwkvlab-checkpoint/1";
 constexpr std::string_view folder_prefix = "step-";
 constexpr std::string_view removed_suffix = ".removed";
 
@@ -42,9 +41,9 @@ StateFile read_state_file(const fs::path& path) {
   const std::string text = read_text(path, std::size_t{1} << 20);
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
-    if (json.at("format").get<std::string>() != format_name) {
+    if (json.at("format").get<std::string>() != checkpoint_format) {
       throw DataError(fmt::format("'{}' has the format '{}', expected '{}'", path.string(),
-                                  json.at("format").get<std::string>(), format_name));
+                                  json.at("format").get<std::string>(), checkpoint_format));
     }
     StateFile state;
     state.position.step = json.at("step").get<std::int64_t>();
@@ -65,7 +64,7 @@ StateFile read_state_file(const fs::path& path) {
 
 void write_state_file(const fs::path& path, const TrainingPosition& position, bool has_carried_state) {
   nlohmann::ordered_json json;
-  json["format"] = format_name;
+  json["format"] = checkpoint_format;
   json["step"] = position.step;
   json["micro_batches"] = position.micro_batches;
   json["tokens_seen"] = position.tokens_seen;
@@ -79,9 +78,9 @@ void write_state_file(const fs::path& path, const TrainingPosition& position, bo
 // Opens every file of a checkpoint; headers and sizes are checked by that. Throws DataError.
 void check_whole(const fs::path& checkpoint) {
   const SafetensorsFile model(checkpoint / "model.safetensors");
-  if (model.metadata("format") != format_name) {
+  if (model.metadata("format") != checkpoint_format) {
     throw DataError(fmt::format("'{}' has the format '{}', expected '{}'", model.path().string(),
-                                model.metadata("format"), format_name));
+                                model.metadata("format"), checkpoint_format));
   }
   const SafetensorsFile optimizer(checkpoint / "optimizer.safetensors");
   if (read_state_file(checkpoint / "state.json").has_carried_state) {
@@ -129,7 +128,7 @@ fs::path CheckpointFolder::write(const TrainingPosition& position, const Checkpo
   fs::path path = folder_ / fmt::format("{}{:08}", folder_prefix, position.step);
   AtomicDirectory target(path);
   std::map<std::string, std::string> metadata = {
-      {"format", std::string(format_name)}, {"step", std::to_string(position.step)}, {"config", texts.config}};
+      {"format", std::string(checkpoint_format)}, {"step", std::to_string(position.step)}, {"config", texts.config}};
   if (!texts.vocabulary.empty()) metadata["vocabulary"] = texts.vocabulary;
   save_weights(objective.model(), target.staging() / "model.safetensors", metadata);
   write_safetensors(target.staging() / "optimizer.safetensors", optimizer.state());

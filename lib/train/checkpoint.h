@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nn/module.h"
@@ -18,6 +19,9 @@
 #include "train/optimizer.h"
 
 namespace rwkvlab {
+
+/// What "format" says in the metadata of this program's checkpoints.
+inline constexpr std::string_view checkpoint_format = "rwkvlab-checkpoint/1";
 
 /// Where a training stands.
 struct TrainingPosition {

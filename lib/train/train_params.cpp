@@ -40,6 +40,10 @@ void describe(Fields<TrainParams>& f) {
   f.list(
       "parameter_groups", &P::parameter_groups, [](Fields<ParameterGroup>& g) { describe(g); },
       "other rules for some parameters");
+  f.add("start_from", &P::start_from,
+        "weights to start from in place of initial values: an official .pth or .safetensors file, a checkpoint or a run "
+        "folder; empty: none")
+      .path();
   f.add("checkpoint_every", &P::checkpoint_every, "steps between checkpoints; 0: at the end only", at_least(0))
       .unit("steps");
   f.add("keep_checkpoints", &P::keep_checkpoints, "how many of the newest checkpoints stay; 0: all", at_least(0));

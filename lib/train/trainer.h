@@ -33,6 +33,7 @@ struct TrainParams {
   bool layerwise_learning_rate = true;
   bool warm_up_stage = false;
   std::vector<ParameterGroup> parameter_groups;
+  std::string start_from;  ///< weights in place of initial values; empty: none
   std::int64_t checkpoint_every = 1000;
   int keep_checkpoints = 2;
 

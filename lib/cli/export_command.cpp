@@ -1,0 +1,67 @@
+// rwkvlab export: a trained model as a file for other programs.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "models/official_checkpoint.h"
+#include "run/describe.h"
+#include "run/export_model.h"
+
+namespace rwkvlab::cli {
+namespace {
+
+struct ExportArguments {
+  std::filesystem::path source, output;
+  std::string format = "float32";
+  LoadModelOptions loading;
+};
+
+// What the file is to those who know the official names alone.
+std::string seen_as(const std::filesystem::path& output) {
+  try {
+    return recognise_checkpoint(open_tensor_file(output)).version;
+  } catch (const DataError&) {
+    return "no official model, for this program alone";
+  }
+}
+
+int export_weights(const ExportArguments& arguments) {
+  const TrainedModel model = load_trained_model(arguments.source, arguments.loading);
+  export_model(model, arguments.output, *float_format(arguments.format));
+  std::int64_t parameters = 0;
+  for (const Parameter* const parameter : model.root->parameters()) parameters += parameter->shape.elements();
+  std::error_code ignored;
+  fmt::print("{}: {}, {} parameters as {}, {}\n", arguments.output.string(), seen_as(arguments.output),
+             grouped(parameters), arguments.format,
+             bytes_text(static_cast<std::int64_t>(std::filesystem::file_size(arguments.output, ignored))));
+  return success;
+}
+
+}  // namespace
+
+void add_export_command(Program& program) {
+  auto arguments = std::make_shared<ExportArguments>();
+  arguments->loading.needs_tokenizer = false;
+  CLI::App* const command = program.app.add_subcommand(
+      "export", "write the weights of a run or checkpoint with official names, as .pth or .safetensors");
+  command->add_option("SOURCE", arguments->source, "run folder, checkpoint, .safetensors or .pth file")->required();
+  command->add_option("-o,--output", arguments->output, "file to write: .pth or .safetensors")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--dtype", arguments->format, "how the weights are stored")
+      ->check(CLI::IsMember({"float32", "float16", "bfloat16"}))
+      ->capture_default_str();
+  command
+      ->add_option("--tokenizer", arguments->loading.tokenizer,
+                   "vocabulary file to store in a .safetensors file with the weights of an official model")
+      ->type_name("FILE");
+  command->add_option("--set", arguments->loading.settings, "change the model: model.key=value; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+  command->callback([&program, arguments] { program.action = [arguments] { return export_weights(*arguments); }; });
+}
+
+}  // namespace rwkvlab::cli

@@ -1,0 +1,16 @@
+// Weights that a training starts from in place of initial values (`train.start_from`).
+#pragma once
+
+#include "run/experiment.h"
+
+namespace rwkvlab {
+
+/// Checks that the file which `train.start_from` names fits a model that need not have memory; does nothing when it
+/// names none. Throws DataError naming the tensors that do not fit and how to get a model section that does.
+void check_initial_weights(const LoadedExperiment& loaded, const Module& model);
+
+/// Reads these weights into an allocated model; does nothing when the experiment names none. Throws DataError as above,
+/// and for weights that are not finite.
+void load_initial_weights(const LoadedExperiment& loaded, Module& model);
+
+}  // namespace rwkvlab
