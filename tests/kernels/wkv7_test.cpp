@@ -79,9 +79,10 @@ void reference(Problem<double>& p) {
 }
 
 // Chunks of 16 tokens whole, short and alone; tiles of 32 value channels and groups of 16 keys full and not;
-// fewer and more values than keys.
-const Wkv7Size odd_sizes[] = {{1, 1, 1, 1, 1},    {2, 5, 3, 2, 2},   {1, 17, 2, 5, 8},  {2, 16, 1, 16, 16},
-                              {1, 35, 2, 33, 33}, {1, 3, 1, 70, 70}, {2, 18, 2, 40, 3}, {1, 9, 2, 3, 37}};
+// fewer and more values than keys; eight heads and more, which take tiles of 64.
+const Wkv7Size odd_sizes[] = {{1, 1, 1, 1, 1},    {2, 5, 3, 2, 2},    {1, 17, 2, 5, 8},
+                              {2, 16, 1, 16, 16}, {1, 35, 2, 33, 33}, {1, 3, 1, 70, 70},
+                              {2, 18, 2, 40, 3},  {1, 9, 2, 3, 37},   {2, 17, 4, 20, 70}};
 
 TEST(Wkv7, ForwardIsTheDefinition) {
   for (const Wkv7Size& size : odd_sizes) {
