@@ -19,6 +19,7 @@ struct RunArguments {
   std::string out;
   bool resume = false;
   bool no_figures = false;
+  bool profile = false;
   bool quiet = false;
   int threads = 0;
   int with_parent = 0;  ///< the process that must live; 0: none

@@ -81,6 +81,15 @@ void report_evaluation(const Evaluation& evaluation) {
   for (const EvaluatedSet& set : evaluation.sets) say("  {:<44} {:.4f}\n", set.name, set.accuracy);
 }
 
+void report_profile(const RunResult& result) {
+  if (!result.profiled_steps) return;
+  if (*result.profiled_steps == 0) {
+    say("profile        none: this run made no step of log.profile's\n");
+  } else {
+    say("profile        {} steps in {}\n", *result.profiled_steps, result.trace.string());
+  }
+}
+
 // Ends, with a checkpoint, when the process that runs the sweep dies, however it does.
 void die_with(pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGINT);
@@ -92,6 +101,7 @@ int run_single(const RunArguments& arguments) {
   RunOptions options;
   options.folder = arguments.out;
   options.resume = arguments.resume;
+  options.profile = arguments.profile;
   options.stop = &catch_interrupts();
   if (arguments.quiet) options.output = -1;
   const RunResult result = run_experiment(loaded, options);
@@ -105,6 +115,7 @@ int run_single(const RunArguments& arguments) {
   if (result.tokens_per_second > 0) {
     say("speed          {:.0f} tokens per second in training\n", result.tokens_per_second);
   }
+  report_profile(result);
   say("run file       {}\ncheckpoint     {}\n", result.run_file.string(), result.checkpoint.string());
   if (!arguments.no_figures) draw_figures(result);
   return success;
@@ -121,7 +132,10 @@ int run(const RunArguments& arguments, const CLI::App& command) {
   if (arguments.with_parent > 0) die_with(arguments.with_parent);
   if (arguments.quiet && std::freopen("/dev/null", "w", stdout) == nullptr) return failure;
   if (arguments.threads > 0) kernels::set_threads(arguments.threads);
-  if (asks_for_sweep(arguments)) return run_sweep_command(arguments);
+  if (asks_for_sweep(arguments)) {
+    if (arguments.profile) throw ConfigError("--profile is for single runs; in a sweep, set log.profile in the file");
+    return run_sweep_command(arguments);
+  }
   refuse_sweep_options(command);
   return run_single(arguments);
 }
@@ -163,6 +177,9 @@ void add_run_command(Program& program) {
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   command->add_flag("--no-figures", arguments->no_figures, "do not draw the figures at the end");
+  command->add_flag("--profile", arguments->profile,
+                    "write where the time of steps 3 to 12, or of those in log.profile, goes to the run file and to "
+                    "trace.json (docs/performance.md)");
   command->add_flag("--quiet", arguments->quiet, "print errors alone");
   command->add_option("--with-parent", arguments->with_parent, "end when that process does")->group("");
   add_sweep_options(*command, *arguments);

@@ -17,6 +17,14 @@ void describe_probe(Fields<ProbeParams>& f) {
   f.add("bins", &ProbeParams::bins, "bins of a histogram", between(1, 100000));
 }
 
+void describe_profile(Fields<ProfileParams>& f) {
+  f.doc("Steps that are timed, operation by operation.");
+  f.add("from", &ProfileParams::from, "the first of them; 1 is the first of the run, which also plans and allocates",
+        at_least(1))
+      .unit("steps");
+  f.add("steps", &ProfileParams::steps, "how many", between(1, 1000)).unit("steps");
+}
+
 }  // namespace
 
 void describe(Fields<LogParams>& f) {
@@ -42,6 +50,10 @@ void describe(Fields<LogParams>& f) {
         "steps between two records of the recurrent state after the first sequence of the batch; 0: never", at_least(0))
       .unit("steps");
   f.list("probes", &P::probes, describe_probe, "values of the forward pass to record");
+  f.section(
+      "profile", &P::profile, describe_profile,
+      "write where the time of some steps goes to /profile of the run file and to trace.json; clock times differ, "
+      "so run files of equal runs then differ too. Left out: only with `rwkvlab run --profile`");
 }
 
 }  // namespace rwkvlab

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,12 @@ struct ProbeParams {
   int bins = 64;
 };
 
+/// `log.profile`: which steps are profiled.
+struct ProfileParams {
+  std::int64_t from = 3;
+  std::int64_t steps = 10;
+};
+
 struct LogParams {
   std::int64_t every = 10;
   double flush_seconds = 10;
@@ -25,6 +32,7 @@ struct LogParams {
   std::int64_t statistics_every = 0;
   std::int64_t states_every = 0;
   std::vector<ProbeParams> probes;
+  std::optional<ProfileParams> profile;
 };
 
 void describe(Fields<LogParams>& f);

@@ -34,6 +34,7 @@ class Recorder final : public TrainingObserver, private ProbeSink {
   void evaluation_finished(std::int64_t step, const Evaluation& evaluation, double seconds) override;
   void checkpoint_written(std::int64_t step, const std::filesystem::path& checkpoint) override;
 
+  void profile(ProfileRecord record) { writer_.set_profile(std::move(record)); }
   /// Flushes what is left and stores how the run ended. To be called once, last.
   void close(RunStatus status) { writer_.close(status); }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "kernels/parallel.h"
 #include "models/language_model.h"
 #include "record/run_file_reader.h"
@@ -13,8 +14,10 @@
 #include "run/describe.h"
 #include "run/environment.h"
 #include "run/initial_weights.h"
+#include "run/profile_summary.h"
 #include "run/recorder.h"
 #include "run/run_folder.h"
+#include "run/step_profile.h"
 
 namespace rwkvlab {
 namespace {
@@ -23,8 +26,11 @@ namespace fs = std::filesystem;
 // Passes every event on to several observers and keeps status.json up to date.
 class RunObserver final : public TrainingObserver {
  public:
-  RunObserver(Recorder& recorder, Progress& progress, const RunFolder& folder)
-      : recorder_(recorder), progress_(progress), folder_(folder), earlier_speed_(folder.recorded_speed()) {}
+  RunObserver(Recorder& recorder, Progress& progress, const RunFolder& folder,
+              const std::optional<ProfileParams>& profile)
+      : recorder_(recorder), progress_(progress), folder_(folder), earlier_speed_(folder.recorded_speed()) {
+    if (profile) profile_.emplace(*profile);
+  }
 
   /// Of this process, or of the one before it when this one has trained no step.
   double tokens_per_second() const {
@@ -37,14 +43,20 @@ class RunObserver final : public TrainingObserver {
     folder_.write_status(status_);
     recorder_.started(step, steps);
     progress_.started(step, steps);
+    if (profile_) profile_->finished(step);
   }
   ProbeSink* probes_for(std::int64_t step) override { return recorder_.probes_for(step); }
   bool wants_state(std::int64_t step) override { return recorder_.wants_state(step); }
   void state_at(std::int64_t step, const State& state) override { recorder_.state_at(step, state); }
   void step_finished(const StepReport& report, const Module& model) override {
     status_.step = report.step;
-    recorder_.step_finished(report, model);
-    progress_.step_finished(report, model);
+    {
+      const ProfileSpan span(Phase::record, "log");
+      recorder_.step_finished(report, model);
+      progress_.step_finished(report, model);
+    }
+    if (profile_) profile_->finished(report.step);
+    write_profile();
   }
   void evaluation_finished(std::int64_t step, const Evaluation& evaluation, double seconds) override {
     recorder_.evaluation_finished(step, evaluation, seconds);
@@ -59,6 +71,8 @@ class RunObserver final : public TrainingObserver {
 
   /// The last word on how the run ended; `recorded` is what the run file says.
   void close(RunStatus recorded) {
+    if (profile_) profile_->stop();
+    write_profile();
     recorder_.close(recorded);
     status_.tokens_per_second = tokens_per_second();
     status_.status = std::string(to_string(recorded));
@@ -77,12 +91,23 @@ class RunObserver final : public TrainingObserver {
     }
   }
   const fs::path& checkpoint() const { return checkpoint_; }
+  /// Steps that were profiled; nothing when none should be.
+  std::optional<std::int64_t> profiled_steps() const {
+    return profile_ ? std::optional(profile_->steps()) : std::nullopt;
+  }
 
  private:
+  void write_profile() {
+    if (!profile_ || !profile_->take()) return;
+    recorder_.profile(profile_->record());
+    write_atomically(folder_.trace_file(), chrome_trace(profile_->profiler()));
+  }
+
   Recorder& recorder_;
   Progress& progress_;
   const RunFolder& folder_;
   double earlier_speed_;
+  std::optional<StepProfile> profile_;
   RunStatusReport status_;
   fs::path checkpoint_;
 };
@@ -172,7 +197,9 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   Recorder recorder(open_run_file(folder, loaded, resumed, trainer.position().step), e.log,
                     {built.model.get(), e.train.checkpoint_every});
   Progress progress(output);
-  RunObserver observer(recorder, progress, folder);
+  std::optional<ProfileParams> profile = e.log.profile;
+  if (options.profile && !profile) profile.emplace();
+  RunObserver observer(recorder, progress, folder, profile);
   const std::int64_t first_step = trainer.position().step;
   static const std::atomic<bool> never{false};
   RunResult result;
@@ -196,6 +223,8 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   result.evaluation = trainer.last_evaluation();
   if (!result.evaluation) result.evaluation = recorded_evaluation(result.run_file);
   result.tokens_per_second = observer.tokens_per_second();
+  result.profiled_steps = observer.profiled_steps();
+  if (result.profiled_steps.value_or(0) > 0) result.trace = folder.trace_file();
   return result;
 }
 

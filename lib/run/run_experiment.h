@@ -16,7 +16,9 @@ struct RunOptions {
   std::filesystem::path folder;  ///< empty: runs/<name> below the current folder
   bool resume = false;
   const std::atomic<bool>* stop = nullptr;  ///< set: end after the current step, with a checkpoint; null: never
-  int output = 1;                           ///< file descriptor for progress lines; -1: none
+  /// Profile the steps that `log.profile` names, or 3 to 12 where it is left out.
+  bool profile = false;
+  int output = 1;  ///< file descriptor for progress lines; -1: none
 };
 
 struct RunResult {
@@ -25,9 +27,11 @@ struct RunResult {
   std::filesystem::path run_file;
   std::filesystem::path checkpoint;  ///< the newest
   std::int64_t step = 0;
-  bool was_finished = false;             ///< a resumed run that had nothing left to do
-  std::optional<Evaluation> evaluation;  ///< the last one; when this process made none, the recorded one
-  double tokens_per_second = 0;          ///< of this process; when it trained no step, the recorded speed
+  bool was_finished = false;                   ///< a resumed run that had nothing left to do
+  std::optional<Evaluation> evaluation;        ///< the last one; when this process made none, the recorded one
+  std::optional<std::int64_t> profiled_steps;  ///< of this process; nothing when no profile was asked for
+  std::filesystem::path trace;                 ///< empty when no step was profiled
+  double tokens_per_second = 0;                ///< of this process; when it trained no step, the recorded speed
 };
 
 /// Runs an experiment. Everything is checked before the folder is touched; then the records, checkpoints, log and

@@ -54,6 +54,7 @@ class RunFolder {
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path run_file() const { return path_ / "run.h5"; }
+  std::filesystem::path trace_file() const { return path_ / "trace.json"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path figures() const { return path_ / "figures"; }
 
