@@ -76,6 +76,7 @@ class Training {
   }
 
   Batch next_batch() {
+    const ProfileSpan span(Phase::data, "batch");
     return workload_.data == nullptr ? random_
                                      : workload_.data->training_batch(steps_++, workload_.batch, workload_.context);
   }
@@ -93,6 +94,7 @@ class Training {
   }
 
   void step() {
+    const ProfileSpan span(Phase::step, "step");
     differentiate();
     OptimizerStep step;
     step.learning_rate = 1e-4;
@@ -234,6 +236,9 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
                                        {"forward", [&] { training.forward(); }},
                                        {"forward_backward", [&] { training.forward_backward(); }},
                                        {"data", [&] { training.next_batch(); }}};
+  const LimitProbe probe;
+  const std::size_t first_limit = candidates.size();
+  for (Candidate& candidate : probe.candidates()) candidates.push_back(std::move(candidate));
   std::optional<Training> other;
   if (against != nullptr) {
     report.against = against->name;
@@ -247,11 +252,28 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
   report.forward = timings[2].minimum;
   report.forward_backward = timings[3].minimum;
   report.data = timings[4].minimum;
-  if (against != nullptr) report.against_step = timings[5].minimum;
+  if (against != nullptr) report.against_step = timings.back().minimum;
+
+  Profiler profiler;
+  for (int i = 0; i < options.profiled_steps; ++i) training.step();
+  profiler.stop();
+  report.breakdown = {summarise(profiler), LimitProbe::limits(timings, first_limit), chrome_trace(profiler)};
   return report;
 }
 
-std::string text(const TrainBenchReport& r) {
+DataTiming time_data(const TrainWorkload& workload, const TrainBenchOptions& options) {
+  Training training(workload);
+  training.step();
+  DataTiming result;
+  result.tokens = static_cast<double>(training.next_batch().tokens.elements());
+  const auto timings = measure({{"batch", [&] { training.next_batch(); }}, {"step", [&] { training.step(); }}},
+                               options.repetitions, options.seconds);
+  result.batch = timings[0].minimum;
+  result.step = std::max(timings[1].minimum - timings[0].minimum, 0.0);
+  return result;
+}
+
+std::string text(const TrainBenchReport& r, const BreakdownView& view) {
   const auto line = [](const char* what, double seconds, const std::string& note) {
     return fmt::format("  {:<28}{:>10.1f} ms   {}\n", what, seconds * 1e3, note);
   };
@@ -268,10 +290,11 @@ std::string text(const TrainBenchReport& r) {
                             : line(("step of " + r.against).c_str(), r.against_step,
                                    fmt::format("{:.2f} times as long is the step above", r.against_ratio()))) +
          fmt::format("  peak resident memory        {:>10.0f} MB   {:.0f} MB of it in tensors\n",
-                     r.peak_resident * 1e-6, r.peak_tensors * 1e-6);
+                     r.peak_resident * 1e-6, r.peak_tensors * 1e-6) +
+         text(r.breakdown, view);
 }
 
-nlohmann::json json(const TrainBenchReport& r) {
+nlohmann::json json(const TrainBenchReport& r, const BreakdownView& view) {
   nlohmann::json result = {{"workload", r.workload},
                            {"threads", r.threads},
                            {"precision", r.precision},
@@ -284,7 +307,8 @@ nlohmann::json json(const TrainBenchReport& r) {
                            {"step_to_products", r.ratio()},
                            {"tokens_per_second", r.tokens / r.step},
                            {"peak_resident_bytes", r.peak_resident},
-                           {"peak_tensor_bytes", r.peak_tensors}};
+                           {"peak_tensor_bytes", r.peak_tensors},
+                           {"breakdown", json(r.breakdown, view)}};
   if (!r.against.empty()) {
     result["against"] = r.against;
     result["against_step_seconds"] = r.against_step;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/breakdown.h"
 #include "data/data_set.h"
 #include "models/language_model.h"
 #include "run/experiment.h"
@@ -32,8 +33,9 @@ std::vector<std::string> train_workload_names();
 TrainWorkload train_workload(const LoadedExperiment& loaded);
 
 struct TrainBenchOptions {
-  int repetitions = 5;   ///< of each measurement
-  double seconds = 1.0;  ///< that one repetition lasts at least
+  int repetitions = 5;     ///< of each measurement
+  double seconds = 1.0;    ///< that one repetition lasts at least
+  int profiled_steps = 3;  ///< after the measurements, for the breakdown
 };
 
 /// Times in seconds per step, each the least of the repetitions, which other programs disturb least; memory in bytes.
@@ -51,6 +53,7 @@ struct TrainBenchReport {
   double tokens = 0;         ///< of one step
   double peak_resident = 0;  ///< of the process, after training steps and before the products' own operands exist
   double peak_tensors = 0;   ///< of that, held by tensors
+  Breakdown breakdown;       ///< of further steps
 
   std::string against;      ///< another workload that was measured in turns with this one; empty: none
   double against_step = 0;  ///< its step
@@ -64,7 +67,17 @@ struct TrainBenchReport {
 TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOptions& options,
                              const TrainWorkload* against = nullptr);
 
-std::string text(const TrainBenchReport& report);
-nlohmann::json json(const TrainBenchReport& report);
+std::string text(const TrainBenchReport& report, const BreakdownView& view = {});
+nlohmann::json json(const TrainBenchReport& report, const BreakdownView& view = {});
+
+/// What making batches costs beside training on them, in seconds; the least of the repetitions.
+struct DataTiming {
+  double tokens = 0;  ///< of one batch
+  double batch = 0;   ///< making it
+  double step = 0;    ///< training on it, without
+};
+
+/// `workload.data` is not null.
+DataTiming time_data(const TrainWorkload& workload, const TrainBenchOptions& options);
 
 }  // namespace rwkvlab

@@ -78,5 +78,54 @@ TEST(BenchTrain, ComparesBfloat16WithBfloat16) {
   EXPECT_EQ(json(report).at("precision"), report.precision);
 }
 
+TEST(BenchTrain, SaysWhereAStepGoes) {
+  const TemporaryFolder folder;
+  TrainBenchOptions quick = {1, 1e-4};
+  quick.profiled_steps = 2;
+  const TrainBenchReport report =
+      bench_train(train_workload(load_experiment(folder.make("recall.yaml", recall), {"model.layers=2"})), quick);
+  const Breakdown& breakdown = report.breakdown;
+  EXPECT_EQ(breakdown.summary.steps, 2);
+  double arithmetic = 0, limits = 0;
+  const nlohmann::json all = json(report, {"", true}).at("breakdown");
+  double seconds = 0;
+  for (const nlohmann::json& row : all.at("operations")) {
+    if (row.at("name") != "wkv4") arithmetic += row.at("flops").get<double>();
+    seconds += row.at("seconds").get<double>();
+    limits += row.at("limit_seconds").get<double>();
+    EXPECT_GE(row.at("limit_share"), 0) << row;
+  }
+  EXPECT_EQ(arithmetic, report.product_flops) << "every product of the step is an operation's";
+  EXPECT_NEAR(seconds, all.at("step_seconds"), 1e-9);
+  EXPECT_NEAR(limits, all.at("limit_seconds"), 1e-12);
+  EXPECT_GE(limits, (1 - 1e-9) * std::max(all.at("arithmetic_limit_seconds").get<double>(),
+                                          all.at("memory_limit_seconds").get<double>()));
+  EXPECT_GT(all.at("limits").at("memory_bytes_per_second"), 0);
+  const auto names = [](const nlohmann::json& rows) {
+    std::vector<std::string> result;
+    for (const nlohmann::json& row : rows) result.push_back(row.at("name"));
+    return result;
+  };
+  EXPECT_THAT(names(all.at("modules")), testing::Contains("blocks.1.att.key"));
+  EXPECT_THAT(names(json(report).at("breakdown").at("modules")), testing::Contains("blocks.*.att.key"));
+
+  EXPECT_THAT(text(report), AllOf(HasSubstr("of limit"), HasSubstr("linear"), testing::Not(HasSubstr("blocks."))));
+  EXPECT_THAT(text(report, {"modules", false}), AllOf(HasSubstr("blocks.*.att"), testing::Not(HasSubstr("linear"))));
+  EXPECT_THAT(text(report, {"both", true}), AllOf(HasSubstr("blocks.1.ffn"), HasSubstr("adamw")));
+  EXPECT_EQ(text(report, {"none", false}).find("of limit"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(breakdown.trace).at("traceEvents").size(),
+            2 + std::count(breakdown.trace.begin(), breakdown.trace.end(), '\n') - 4);
+}
+
+TEST(MachineLimits, AreOfTheSlowerPart) {
+  MachineLimits limits;
+  limits.product_rate = 100, limits.bfloat16_rate = 200, limits.memory_rate = 10;
+  EXPECT_DOUBLE_EQ(limits.seconds(100, 0, 5), 1);
+  EXPECT_DOUBLE_EQ(limits.seconds(100, 100, 1), 0.5);
+  EXPECT_DOUBLE_EQ(limits.seconds(100, 60, 20), 2);
+  limits.bfloat16_rate = 0;  // A processor without.
+  EXPECT_DOUBLE_EQ(limits.seconds(100, 60, 1), 1);
+}
+
 }  // namespace
 }  // namespace rwkvlab

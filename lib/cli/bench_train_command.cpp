@@ -1,0 +1,70 @@
+// rwkvlab bench train: what a training step costs, beside the cost of its matrix products alone, and where it goes.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/file.h"
+#include "bench/train_bench.h"
+#include "cli/bench_commands.h"
+#include "kernels/parallel.h"
+
+namespace rwkvlab::cli {
+namespace {
+
+struct TrainArguments : BenchArguments {
+  std::string workload = "small", against, precision, trace;
+  std::vector<std::string> settings;
+  TrainBenchOptions options;
+  BreakdownView view;
+};
+
+int bench_train_command(const TrainArguments& arguments) {
+  if (arguments.threads > 0) kernels::set_threads(arguments.threads);
+  TrainWorkload workload = workload_of(arguments.workload, arguments.settings);
+  if (!arguments.precision.empty()) workload.precision = arguments.precision;
+  const std::string note = precision_note(workload.precision);
+  if (!note.empty()) fmt::print(stderr, "note: {}\n", note);
+  std::optional<TrainWorkload> against;
+  if (!arguments.against.empty()) against = workload_of(arguments.against, {});
+  TrainBenchOptions options = arguments.options;
+  options.repetitions = arguments.repetitions;
+  options.seconds = arguments.seconds;
+  const TrainBenchReport report = bench_train(workload, options, against ? &*against : nullptr);
+  if (!arguments.trace.empty()) write_atomically(arguments.trace, report.breakdown.trace);
+  fmt::print("{}", arguments.as_json ? json(report, arguments.view).dump(2) + "\n" : text(report, arguments.view));
+  return success;
+}
+
+}  // namespace
+
+void add_bench_train(CLI::App& bench, Program& program) {
+  auto arguments = std::make_shared<TrainArguments>();
+  CLI::App* const train =
+      bench.add_subcommand("train", "time a training step against its matrix products alone, in turns within one run");
+  const std::string names = fmt::format("{}, or an experiment file (.yaml)", fmt::join(train_workload_names(), ", "));
+  train->add_option("WORKLOAD,--workload", arguments->workload, "model and batch: " + names)->capture_default_str();
+  train->add_option("--against", arguments->against, "another workload whose step is timed in turns with this one");
+  add_settings_option(*train, arguments->settings);
+  train
+      ->add_option("--precision", arguments->precision,
+                   "of the matrix products (train.precision); default: the experiment file's, else float32")
+      ->check(CLI::IsMember({float32_precision, bfloat16_precision}));
+  train
+      ->add_option(
+          "--breakdown", arguments->view.tables,
+          "where the step goes: every operation, every module, or both; default: the operations that take most")
+      ->check(CLI::IsMember({"none", "operations", "modules", "both"}));
+  train->add_flag("--per-layer", arguments->view.per_layer, "modules of every layer separately");
+  train->add_option("--profiled-steps", arguments->options.profiled_steps, "steps that the breakdown is the mean of")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  train->add_option("--trace", arguments->trace, "also write the profiled steps as a trace for Perfetto")
+      ->type_name("FILE");
+  arguments->add_to(*train);
+  train->callback([&program, arguments] { program.action = [arguments] { return bench_train_command(*arguments); }; });
+}
+
+}  // namespace rwkvlab::cli
