@@ -41,6 +41,7 @@ void add_bench_command(Program& program) {
   add_bench_train(*command, program);
   add_bench_kernels(*command, program);
   add_bench_data(*command, program);
+  add_bench_generate(*command, program);
 }
 
 }  // namespace rwkvlab::cli

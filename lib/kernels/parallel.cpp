@@ -5,6 +5,8 @@
 #include <atomic>
 #include <exception>
 
+#include "kernels/spinning_team.h"
+
 namespace rwkvlab::kernels {
 namespace {
 
@@ -55,8 +57,14 @@ void run_pieces(Index count, Index grain, PieceFunction function, void* context)
     }
   };
   const int team = threads();
-  if (team == 1 || pieces == 1 || omp_in_parallel()) {
+  if (team == 1 || pieces == 1 || omp_in_parallel() || SpinningTeam::at_work()) {
     run(0, pieces);
+  } else if (SpinningTeam* const spinning = SpinningTeam::current(); spinning != nullptr) {
+    const auto share = [&](Index thread) {
+      run(pieces * thread / spinning->size(), pieces * (thread + 1) / spinning->size());
+    };
+    spinning->run([](void* work, int thread) { (*static_cast<decltype(share)*>(work))(thread); },
+                  const_cast<void*>(static_cast<const void*>(&share)));
   } else {
     // Always the full team: libgomp ends and restarts threads when the size of the team changes.
 #pragma omp parallel num_threads(team)

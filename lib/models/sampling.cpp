@@ -34,6 +34,19 @@ std::vector<double> softmax(std::span<const double> logits) {
   return p;
 }
 
+// Tokens by ascending probability, without those that are too improbable to matter: all tokens below exp(-reach) times
+// the largest hold less than 1 - top_p together, so that the running sum from the largest gets to top_p before them.
+std::vector<std::size_t> ranked(const std::vector<double>& p, double top_p) {
+  const double reach = top_p < 1 ? std::log(static_cast<double>(p.size()) / (1 - top_p)) + 1 : HUGE_VAL;
+  const double least = *std::max_element(p.begin(), p.end()) * std::exp(-reach);
+  std::vector<std::size_t> order;
+  for (std::size_t token = 0; token < p.size(); ++token) {
+    if (p[token] >= least) order.push_back(token);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  return order;
+}
+
 // The probability below which tokens are dropped; `order` is ascending in p.
 double cut_off(const std::vector<double>& p, const std::vector<std::size_t>& order, double top_p) {
   double sum = 0;
@@ -51,19 +64,21 @@ std::vector<double> sampling_probabilities(std::span<const double> logits, const
   const bool greedy = params.temperature == 0;
   const double temperature = greedy ? 1 : params.temperature;
   std::vector<double> p = softmax(logits);
-  std::vector<std::size_t> order(p.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  const double top_p = greedy ? 0 : params.top_p;
+  const std::vector<std::size_t> order = ranked(p, top_p);
 
-  const double smallest = cut_off(p, order, greedy ? 0 : params.top_p);
+  const double smallest = cut_off(p, order, top_p);
   for (double& x : p) x = x < smallest ? 0 : x;
-  if (params.top_k > 0 && static_cast<std::size_t>(params.top_k) < p.size()) {
-    for (std::size_t rank = 0; rank + static_cast<std::size_t>(params.top_k) < p.size(); ++rank) p[order[rank]] = 0;
+  if (params.top_k > 0) {
+    for (std::size_t rank = 0; rank + static_cast<std::size_t>(params.top_k) < order.size(); ++rank) p[order[rank]] = 0;
   }
   // Relative to the largest, so that a low temperature does not underflow everything to 0.
   const double largest = p[order.back()];
   double total = 0;
-  for (double& x : p) total += x = std::pow(x / largest, 1 / temperature);
+  for (double& x : p) {
+    if (x > 0 && temperature != 1) x = std::pow(x / largest, 1 / temperature);
+    total += x;
+  }
   for (double& x : p) x /= total;
   return p;
 }

@@ -30,6 +30,11 @@ void wrong_type_for_arithmetic() {
   throw BugError("internal error: arithmetic on a tensor of integers. Please report this.");
 }
 
+Tensor Tensor::placeholder(const Shape& shape, DType type) {
+  const ShapeOnly no_memory;
+  return {Buffer::allocate(0), 0, shape, type};
+}
+
 Tensor Tensor::empty(const Shape& shape, DType type) {
   const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * bytes_per_element(type);
   Tensor result(Buffer::allocate(bytes), 0, shape, type);

@@ -18,6 +18,8 @@ class Tensor {
   Tensor() = default;
   /// Uninitialised memory; NaN in builds with RWKVLAB_DEBUG_FILL.
   static Tensor empty(const Shape& shape, DType type = DType::f32);
+  /// A shape that stands for elements which are elsewhere: it has no memory, and data() is null.
+  static Tensor placeholder(const Shape& shape, DType type = DType::f32);
   static Tensor zeros(const Shape& shape, DType type = DType::f32);
   static Tensor full(const Shape& shape, double value, DType type = DType::f32);
   /// A copy of `values`. Throws ShapeError when their number does not fit the shape.
@@ -52,6 +54,8 @@ class Tensor {
   /// Overwrites the elements with those of a tensor of equal shape and type.
   void copy_from(const Tensor& other) const;
   void fill(double value) const;
+  /// Equal for tensors that share memory, also where there is none (shape-only mode); null: undefined.
+  const void* identity() const { return buffer_.get(); }
   /// True when no other tensor shares the memory, so that it may be overwritten.
   bool unique() const { return buffer_.use_count() == 1; }
 

@@ -4,6 +4,8 @@
 
 #include "autograd/ops/common.h"
 #include "autograd/ops/matmul.h"
+#include "autograd/stored_weights.h"
+#include "base/error.h"
 #include "kernels/elementwise.h"
 
 namespace rwkvlab {
@@ -23,8 +25,13 @@ class Linear final : public Op {
                          : "input [..., in], weight [out, in] and bias [out] or none",
             in);
     const Tensor y = Tensor::empty(x.shape().with_last(outputs_of(weight.shape())), x.dtype());
-    choose_operands(x, weight);
-    multiply_into({x.shape().rows(), y.shape()[-1], x.shape()[-1]}, x_, false, weight_, !input_major_, y);
+    if (StoredWeights::Survey* const survey = StoredWeights::Survey::current()) survey->note(weight, input_major_);
+    if (const StoredWeight* const stored = stored_weight(x, weight)) {
+      kernels::row_product(stored->rows(), x.shape().rows(), x.data<float>(), y.data<float>());
+    } else {
+      choose_operands(x, weight);
+      multiply_into({x.shape().rows(), y.shape()[-1], x.shape()[-1]}, x_, false, weight_, !input_major_, y);
+    }
     if (bias.defined()) {
       for_real(x.dtype(), [&]<class Real>(Real) {
         kernels::add_vector<Real>({y.shape().rows(), y.shape()[-1]}, y.data<Real>(), bias.data<Real>(), y.data<Real>());
@@ -68,6 +75,16 @@ class Linear final : public Op {
   }
 
  private:
+  // What inference has stored in place of the weight; null: nothing.
+  const StoredWeight* stored_weight(const Tensor& x, const Tensor& weight) const {
+    const StoredWeights* const all = StoredWeights::current();
+    const StoredWeight* const stored =
+        all != nullptr && !ShapeOnly::active() ? all->find(weight, input_major_) : nullptr;
+    if (stored != nullptr) {
+      check_invariant(!wants_any() && x.dtype() == DType::f32, "stored weights are for inference in float32");
+    }
+    return stored;
+  }
   void choose_operands(const Tensor& x, const Tensor& weight) {
     Bfloat16Products* const products = Bfloat16Products::current();
     is_bfloat16_ = products != nullptr && x.dtype() == DType::f32 &&

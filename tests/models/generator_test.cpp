@@ -1,0 +1,241 @@
+#include "models/generator.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/parallel.h"
+#include "kernels/spinning_team.h"
+#include "models/token_sampler.h"
+#include "tests/models/params_of.h"
+#include "tests/support/gradient_check.h"
+#include "tests/temporary_folder.h"
+
+namespace rwkvlab {
+namespace {
+
+using Tokens = std::vector<std::int64_t>;
+
+constexpr const char* families[] = {
+    "time_mix: {kind: rwkv4}, channel_mix: {kind: rwkv4}",
+    "time_mix: {kind: rwkv5}, channel_mix: {kind: rwkv5}",
+    "time_mix: {kind: rwkv6}, channel_mix: {kind: rwkv6}",
+    "time_mix: {kind: rwkv7}, channel_mix: {kind: rwkv7}",
+    "time_mix: {kind: mamba2}, channel_mix: {kind: identity}",
+    "time_mix: {kind: attention}, channel_mix: {kind: gelu_mlp}",
+    "positions: learned, max_length: 64, tied_head: true",
+    "pattern: [{time_mix: {kind: rwkv7}}, {time_mix: {kind: attention}}]",
+};
+
+// The official initial values are zero where a mistake could hide.
+std::unique_ptr<LanguageModel> model_of(const std::string& family, double noise = 0.2) {
+  auto model = make_language_model(
+      test::params_of("{layers: 2, width: 64, vocabulary_size: 31, embedding_scale: 0.5, " + family + "}"));
+  model->allocate(5);
+  for (const Parameter* const p : model->parameters()) {
+    const Tensor more = test::normal_tensor(p->shape, p->name, noise).to(DType::f32);
+    for (std::int64_t i = 0; i < more.elements(); ++i) p->var.value().data<float>()[i] += more.data<float>()[i];
+  }
+  return model;
+}
+
+Tokens some_tokens(std::size_t count) {
+  Tokens tokens;
+  for (std::size_t i = 0; i < count; ++i) tokens.push_back(static_cast<std::int64_t>((i * i + 3 * i + 1) % 31));
+  return tokens;
+}
+
+std::vector<float> said(const Generator& generator, std::int64_t sequence = 0) {
+  const auto logits = generator.logits(sequence);
+  return {logits.begin(), logits.end()};
+}
+
+void expect_near(const std::vector<float>& actual, const std::vector<float>& expected, float tolerance,
+                 const std::string& what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  float error = 0, size = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    error = std::max(error, std::abs(actual[i] - expected[i]));
+    size = std::max(size, std::abs(expected[i]));
+  }
+  EXPECT_LT(error, tolerance * size) << what;
+}
+
+TEST(Generator, APromptAndStepsSayWhatTheWholeTextSays) {
+  const Tokens tokens = some_tokens(23);
+  for (const std::string family : families) {
+    const auto model = model_of(family);
+    const Tensor whole = model->logits(Tensor::from<std::int64_t>({1, 23}, tokens), {}).value();
+    Generator generator(*model);
+    generator.read(std::span(tokens).first(20));
+    for (std::size_t t = 20;; ++t) {
+      const float* const row = whole.data<float>() + (t - 1) * 31;
+      expect_near(said(generator), {row, row + 31}, 1e-4F, family);  // float32 in other orders, two layers
+      if (t == 23) break;
+      generator.step(std::span(tokens).subspan(t, 1));
+    }
+    EXPECT_EQ(generator.state().tokens, 23);
+  }
+}
+
+TEST(Generator, ALongPromptIsReadInChunksThatCarryTheState) {
+  const Tokens tokens = some_tokens(600);
+  const auto model = model_of(families[3]);
+  Generator at_once(*model), in_parts(*model);
+  at_once.read(tokens);
+  in_parts.read(std::span(tokens).first(7));
+  in_parts.read(std::span(tokens).subspan(7));
+  expect_near(said(in_parts), said(at_once), 1e-4F, "600 tokens");
+}
+
+TEST(Generator, SequencesDoNotSeeEachOther) {
+  const Tokens prompts[] = {some_tokens(9), some_tokens(4), some_tokens(13)};
+  for (const std::string family : families) {
+    const auto model = model_of(family);
+    const auto stored = store_weights(*model, WeightFormat::float32);
+    std::vector<GenerationState> states;
+    std::vector<std::vector<float>> alone;
+    for (const Tokens& prompt : prompts) {
+      Generator generator(*model, stored.get());
+      generator.read(Generator::mixes_lengths(*model) ? prompt : Tokens(prompt.begin(), prompt.begin() + 4));
+      states.push_back(generator.state());
+      generator.step(Tokens{prompt[3]});
+      alone.push_back(said(generator));
+    }
+    Generator together(*model, stored.get());
+    together.set_state(stacked(states));
+    ASSERT_EQ(together.sequences(), 3);
+    together.step(Tokens{prompts[0][3], prompts[1][3], prompts[2][3]});
+    for (std::int64_t s = 0; s < 3; ++s) EXPECT_EQ(said(together, s), alone[static_cast<std::size_t>(s)]) << family;
+  }
+}
+
+TEST(Generator, FormatsChangeWhatIsSaidByTheirRounding) {
+  const Tokens tokens = some_tokens(12);
+  for (const std::string family : families) {
+    const auto plain = model_of(family, 0.05);
+    Generator reference(*plain);
+    reference.read(tokens);
+    // Steps of the formats, relative to a weight: 2^-9 and about 1/127; layers add them up.
+    for (const auto& [format, tolerance] :
+         {std::pair{WeightFormat::float32, 1e-4F}, {WeightFormat::bfloat16, 0.03F}, {WeightFormat::int8, 0.1F}}) {
+      const auto model = model_of(family, 0.05);
+      const auto stored = store_weights(*model, format);
+      EXPECT_EQ(stored->format(), format);
+      Generator read(*model, stored.get()), stepped(*model, stored.get());
+      read.read(tokens);
+      expect_near(said(read), said(reference), tolerance, family);
+      for (const std::int64_t token : tokens) stepped.step(Tokens{token});
+      expect_near(said(stepped), said(read), 0.01F, family);  // int8 rounds inputs when it steps
+      EXPECT_TRUE(format == WeightFormat::float32 || said(read) != said(reference)) << family;
+    }
+  }
+}
+
+TEST(Generator, StoredWeightsTakeThePlaceOfTheOthers) {
+  const auto model = model_of(families[0]);
+  std::int64_t matrices = 0;
+  for (const Parameter* const p : model->parameters()) {
+    if (p->shape.rank() == 2 && p->name != "emb.weight") matrices += p->shape.elements();
+  }
+  const std::int64_t before = memory_use().live;
+  const auto stored = store_weights(*model, WeightFormat::bfloat16);
+  EXPECT_EQ(stored->bytes_read(), 2 * matrices);
+  // Buffers are whole pages; two dozen of them.
+  EXPECT_LT(memory_use().live, before - 2 * matrices + 24 * 4096);
+}
+
+TEST(Generator, TheSameTextForEveryThreadCount) {
+  const auto text_with = [](int threads) {
+    const int before = kernels::threads();
+    kernels::set_threads(threads);
+    Tokens text;
+    {
+      const kernels::SpinningTeam team;
+      const auto model = model_of(families[3]);
+      const auto stored = store_weights(*model, WeightFormat::int8);
+      Generator generator(*model, stored.get());
+      generator.read(some_tokens(30));
+      TokenSampler sampler({0.8, 0.9, 0}, {0.1, 0.1, 0.99}, 42, 0);
+      for (int i = 0; i < 40; ++i) {
+        text.push_back(sampler.draw(generator.logits(0), generator.state().tokens));
+        generator.step(std::span(text).last(1));
+      }
+    }
+    kernels::set_threads(before);
+    return text;
+  };
+  const Tokens one = text_with(1);
+  EXPECT_EQ(text_with(2), one);
+  EXPECT_EQ(text_with(3), one);
+}
+
+TEST(Generator, RefusesWhatItCannotContinue) {
+  EXPECT_THROW(Generator(*model_of("copy_head: 4")), ConfigError);
+  EXPECT_THROW(Generator(*model_of("tiny_attention: {layer: 0, width: 4}")), ConfigError);
+  const auto model = model_of(families[0]);
+  Generator generator(*model);
+  EXPECT_THROW(generator.logits(0), DataError);
+  EXPECT_THROW(generator.read(Tokens{31}), DataError);
+  EXPECT_THROW(generator.step(Tokens{-1}), DataError);
+  const auto another = model_of(families[3]);
+  Generator other(*another);
+  other.read(Tokens{1});
+  EXPECT_THROW(generator.set_state(other.state()), ShapeError);
+}
+
+TEST(Generator, WeightsThatAreNoNumbersAreNamed) {
+  const auto model = model_of(families[0]);
+  for (const Parameter* const p : model->parameters()) {
+    if (p->name == "blocks.1.att.key.weight") p->var.value().fill(std::numeric_limits<double>::infinity());
+  }
+  EXPECT_NE(message_of<DataError>([&] { store_weights(*model, WeightFormat::int8); }).find("blocks.1.att.key.weight"),
+            std::string::npos);
+}
+
+TEST(GenerationState, ComesBackFromItsFile) {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "state.safetensors").string();
+  for (const std::string family : families) {
+    const auto model = model_of(family);
+    Generator generator(*model);
+    generator.read(some_tokens(10));
+    save_state(generator.state(), *model, weights_fingerprint(*model), path);
+    Generator again(*model);
+    again.set_state(load_state(*model, weights_fingerprint(*model), path));
+    EXPECT_EQ(again.state().tokens, 10);
+    EXPECT_EQ(said(again), said(generator)) << family;
+    generator.step(Tokens{3});
+    again.step(Tokens{3});
+    EXPECT_EQ(said(again), said(generator)) << family;
+  }
+}
+
+TEST(GenerationState, OfOtherModelsAndWeightsIsRefused) {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "state.safetensors").string();
+  const auto model = model_of(families[0]);
+  const auto load = [&](const LanguageModel& into) { load_state(into, weights_fingerprint(into), path); };
+  Generator generator(*model);
+  generator.read(Tokens{1, 2});
+  save_state(generator.state(), *model, weights_fingerprint(*model), path);
+  EXPECT_NE(message_of<DataError>([&] { load(*model_of(families[0], 0.21)); }).find("other weights"),
+            std::string::npos);
+  const auto longer = make_language_model(test::params_of("{layers: 3, width: 64, vocabulary_size: 31}"));
+  longer->allocate(1);
+  EXPECT_NE(message_of<DataError>([&] { load(*longer); }).find("another model"), std::string::npos);
+  folder.make("state.safetensors", std::string("\x02\0\0\0\0\0\0\0{}", 10));
+  EXPECT_NE(message_of<DataError>([&] { load(*model); }).find("no state"), std::string::npos);
+}
+
+TEST(WeightFormat, HasANameThatIsFoundAgain) {
+  for (const std::string& name : weight_format_names()) EXPECT_EQ(kernels::name(weight_format_named(name)), name);
+  EXPECT_NE(message_of<ConfigError>([] { weight_format_named("int9"); }).find("int8"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rwkvlab
