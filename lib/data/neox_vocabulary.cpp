@@ -136,7 +136,8 @@ class NeoxVocabulary final : public FileVocabulary {
     for (const char* const option : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                                      "byte_fallback", "ignore_merges"}) {
       const auto found = model.find(option);
-      if (found != model.end() && !found->is_null() && *found != false && *found != "") {
+      const bool is_off = found == model.end() || found->is_null() || *found == false || *found == Json("");
+      if (!is_off) {
         refuse(fmt::format("model.{} is {}, expected none", option, found->dump()));
       }
     }

@@ -1,0 +1,82 @@
+// Tokenizing, training on a token file, evaluating, and the table of the results.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/data/small_vocabularies.h"
+#include "tests/end_to_end/experiment.h"
+
+namespace rwkvlab {
+namespace {
+using testing::AllOf;
+using testing::HasSubstr;
+
+class EvaluationCommands : public Program {
+ protected:
+  nlohmann::json json(std::vector<std::string> arguments) const {
+    arguments.emplace_back("--json");
+    const Finished finished = program(arguments);
+    EXPECT_EQ(finished.code, 0) << finished.error;
+    return nlohmann::json::parse(finished.out, nullptr, false);
+  }
+};
+
+TEST_F(EvaluationCommands, FromTextToTable) {
+  folder_.make("world.txt", small_world());
+  const nlohmann::json tokens = json({"tokenize", "text.txt", "--tokenizer", "world.txt", "-o", "text.tokens"});
+  EXPECT_EQ(tokens["documents"], 1);
+  EXPECT_EQ(tokens["vocabulary"], 264);
+  EXPECT_GT(tokens["tokens"], 10000);
+  EXPECT_GT(tokens["bytes_per_token"], 0.99);
+
+  const Finished run = train("run", {"--set", "data={kind: tokens, files: [text.tokens]}"});
+  ASSERT_EQ(run.code, 0) << run.error;
+
+  // The run knows its tokenizer: text and token file are the same thing to it, but for the end of text.
+  const nlohmann::json text = json({"eval", "text", "run", "text.txt", "--limit", "500"});
+  const nlohmann::json filed = json({"eval", "text", "run", "text.tokens", "--limit", "500", "--name", "filed"});
+  EXPECT_EQ(text["tokens"], 499);
+  EXPECT_EQ(text["context"], 32);
+  EXPECT_EQ(text["loss"], filed["loss"]);
+  EXPECT_LT(text["loss"], 5.5) << "less than ln 264: something was learned";
+  EXPECT_EQ(text["loss_by_position"].size(), 32u);
+  const nlohmann::json carried =
+      json({"eval", "text", "run", "text.txt", "--limit", "500", "--carry-state", "--name", "carried", "--no-record"});
+  EXPECT_NE(carried["loss"], text["loss"]);
+
+  folder_.make("lambada_test.jsonl", "{\"text\": \".1+7= .2+14=\"}\n");
+  folder_.make("sums.jsonl",
+               "{\"context\": \".1+7=\", \"choices\": [\".2+14\", \"x\"], \"gold\": 0, \"delimiter\": \"\"}\n");
+  const Finished lambada = program({"eval", "lambada", "run", "lambada_test.jsonl"});
+  EXPECT_EQ(lambada.code, 0) << lambada.error;
+  EXPECT_THAT(lambada.out, AllOf(HasSubstr("1 passages"), HasSubstr("perplexity"), HasSubstr("run/eval.h5")));
+  const nlohmann::json choice = json({"eval", "choice", "run", "sums.jsonl", "--start", "end_of_text"});
+  EXPECT_EQ(choice["answers"][0]["log_probabilities"].size(), 2u);
+  EXPECT_EQ(choice["accuracy_norm"], 1.0) << "a digit is more likely than a letter that never came";
+
+  const Finished table =
+      program({"table", "run/eval.h5", "--metric",
+               "eval/text/bits_per_byte,eval/filed/loss,eval/lambada/perplexity,eval/sums/accuracy"});
+  EXPECT_EQ(table.code, 0) << table.error;
+  EXPECT_THAT(table.out, AllOf(HasSubstr("text/bits_per_byte"), HasSubstr("lambada/perplexity")));
+}
+
+TEST_F(EvaluationCommands, ErrorsAreClear) {
+  EXPECT_EQ(program({"eval"}).code, 2);
+  EXPECT_EQ(program({"eval", "text", "missing", "text.txt"}).code, 3);
+  EXPECT_EQ(program({"tokenize", "text.txt", "-o", "x"}).code, 2);
+  const Finished missing = program({"tokenize", "text.txt", "--tokenizer", "wrold.txt", "-o", "x"});
+  EXPECT_EQ(missing.code, 3);
+  EXPECT_THAT(missing.error, HasSubstr("wrold.txt"));
+  folder_.make("duplicate.txt", world_bytes() + "256 'ab' 2\n");
+  const Finished duplicate = program({"tokenize", "text.txt", "--tokenizer", "duplicate.txt", "-o", "x"});
+  EXPECT_EQ(duplicate.code, 3);
+  EXPECT_THAT(duplicate.error, HasSubstr("line 257: the id 256 stands in an earlier line"));
+  folder_.make("empty.txt", "");
+  EXPECT_THAT(program({"tokenize", "empty.txt", "--tokenizer", "bytes", "-o", "x"}).error, HasSubstr("no text"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
+}
+
+}  // namespace
+}  // namespace rwkvlab
