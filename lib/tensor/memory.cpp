@@ -9,16 +9,23 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tensor/page_arena.h"
 
 namespace rwkvlab {
 namespace {
 
 constexpr std::size_t alignment = 64;
-constexpr std::size_t page = 4096;
+// From this size on buffers are runs of pages of the arena; smaller ones wait in lists, one per size, for the next of
+// their size. Sanitizers see the bounds of memory that was allocated by itself alone.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t smallest_run = ~std::size_t{0};
+#else
+constexpr std::size_t smallest_run = 16 * PageArena::page;
+#endif
 
 // Sizes are rounded so that buffers of nearly equal size share a place in the pool.
 std::size_t rounded(std::size_t bytes) {
-  const std::size_t unit = bytes < page ? alignment : page;
+  const std::size_t unit = bytes < PageArena::page ? alignment : PageArena::page;
   return std::max(unit, (bytes + unit - 1) / unit * unit);
 }
 
@@ -46,7 +53,12 @@ class BufferPool {
   void give(std::byte* memory, std::size_t size) {
     const std::lock_guard lock(mutex_);
     count(-static_cast<std::int64_t>(size));
-    if (memory != nullptr) free_[size].push_back(memory);
+    if (memory == nullptr) return;
+    if (size >= smallest_run) {
+      arena_.give(memory, size);
+    } else {
+      free_[size].push_back(memory);
+    }
   }
 
   void release() {
@@ -55,11 +67,14 @@ class BufferPool {
       for (std::byte* memory : list) std::free(memory);
       list.clear();
     }
+    arena_.release();
   }
 
   MemoryUse use() const {
     const std::lock_guard lock(mutex_);
-    return use_;
+    MemoryUse use = use_;
+    use.system_calls += arena_.system_calls();
+    return use;
   }
 
   void reset_peak() {
@@ -69,19 +84,23 @@ class BufferPool {
 
  private:
   std::byte* find(std::size_t size) {
+    std::byte* const memory = size >= smallest_run ? arena_.take(size) : from_list(size);
+    if (memory == nullptr) {
+      throw Error(fmt::format("out of memory: the system refused {:.1f} MB. Lower the batch, the context or the width.",
+                              static_cast<double>(size) * 1e-6));
+    }
+    return memory;
+  }
+
+  std::byte* from_list(std::size_t size) {
     auto& free = free_[size];
     if (!free.empty()) {
       std::byte* const memory = free.back();
       free.pop_back();
       return memory;
     }
-    void* const memory = std::aligned_alloc(alignment, size);
-    if (memory == nullptr) {
-      throw Error(fmt::format("out of memory: the system refused {:.1f} MB. Lower the batch, the context or the width.",
-                              static_cast<double>(size) * 1e-6));
-    }
     ++use_.system_calls;
-    return static_cast<std::byte*>(memory);
+    return static_cast<std::byte*>(std::aligned_alloc(alignment, size));
   }
 
   void count(std::int64_t bytes) {
@@ -91,6 +110,7 @@ class BufferPool {
 
   mutable std::mutex mutex_;
   MemoryUse use_;
+  PageArena arena_;
   std::unordered_map<std::size_t, std::vector<std::byte*>> free_;
 };
 

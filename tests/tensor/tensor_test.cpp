@@ -4,9 +4,12 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <type_traits>
 
 #include "base/error.h"
+#include "base/random.h"
+#include "tensor/page_arena.h"
 
 namespace rwkvlab {
 namespace {
@@ -111,6 +114,52 @@ TEST(Memory, SteadyStateAsksTheSystemForNothing) {
   EXPECT_LE(after.system_calls - before.system_calls, 2);
   reset_peak_memory();
   EXPECT_EQ(memory_use().peak, memory_use().live);
+}
+
+// One large buffer, then two halves, then a third and two thirds: all in the pages of the first.
+TEST(Memory, LargeBuffersShareTheirPlaceWhateverTheirSizes) {
+  PageArena arena;
+  const std::size_t whole = 48 << 20, half = whole / 2, third = whole / 3;
+  arena.give(arena.take(whole), whole);
+  for (const auto& [first, second] : {std::pair{half, half}, std::pair{third, whole - third}}) {
+    std::byte* const a = arena.take(first);
+    std::byte* const b = arena.take(second);
+    EXPECT_TRUE(a + first <= b || b + second <= a);
+    a[0] = a[first - 1] = b[0] = b[second - 1] = std::byte{1};
+    arena.give(a, first);
+    arena.give(b, second);
+  }
+  EXPECT_EQ(arena.system_calls(), 1);
+  arena.release();
+  arena.give(arena.take(PageArena::page), PageArena::page);
+  EXPECT_EQ(arena.system_calls(), 2);
+}
+
+// Any order of taking and giving back: runs never overlap, and in the end all join again.
+TEST(Memory, RunsOfPagesNeverOverlapAndJoinAgain) {
+  PageArena arena;
+  const RandomStream random(1, "runs");
+  std::map<std::byte*, std::size_t> taken;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    if (taken.size() > 20 || (random.below(3 * i, 2) == 0 && !taken.empty())) {
+      const auto chosen = std::next(taken.begin(), static_cast<std::ptrdiff_t>(random.below(3 * i + 1, taken.size())));
+      arena.give(chosen->first, chosen->second);
+      taken.erase(chosen);
+    } else {
+      const std::size_t bytes = (1 + random.below(3 * i + 2, 300)) * PageArena::page;
+      std::byte* const memory = arena.take(bytes);
+      ASSERT_EQ(reinterpret_cast<std::uintptr_t>(memory) % PageArena::page, 0U);
+      const auto after = taken.lower_bound(memory);
+      ASSERT_TRUE(after == taken.end() || memory + bytes <= after->first);
+      ASSERT_TRUE(after == taken.begin() || std::prev(after)->first + std::prev(after)->second <= memory);
+      taken.emplace(memory, bytes);
+    }
+  }
+  for (const auto& [memory, bytes] : taken) arena.give(memory, bytes);
+  // Never more than 21 runs of 1.2 MB at once: they fit into the first step of growth, which is whole again.
+  EXPECT_EQ(arena.system_calls(), 1);
+  arena.take(std::size_t{32} << 20);
+  EXPECT_EQ(arena.system_calls(), 1);
 }
 
 TEST(Memory, PeakCountsWhatLivedAtTheSameTime) {
