@@ -23,9 +23,9 @@ const kernels::Bfloat16* ProductOperand::bfloat16() const {
   return reinterpret_cast<const kernels::Bfloat16*>(rounded_->data());
 }
 
-Bfloat16Products::Bfloat16Products() : previous_(newest) { newest = this; }
+Bfloat16Products::Bfloat16Products(bool active) : active_(active), previous_(newest) { newest = this; }
 Bfloat16Products::~Bfloat16Products() { newest = previous_; }
-Bfloat16Products* Bfloat16Products::current() { return newest; }
+Bfloat16Products* Bfloat16Products::current() { return newest != nullptr && newest->active_ ? newest : nullptr; }
 
 // Without memory no two tensors can be told to be one.
 bool Bfloat16Products::is_of(const Copy& copy, const Tensor& source) {

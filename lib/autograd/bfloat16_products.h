@@ -36,11 +36,12 @@ class ProductOperand {
 /// kernels::has_bfloat16_products().
 class Bfloat16Products {
  public:
-  Bfloat16Products();
+  /// With `active` false it hides those that live already: for products as they were before those.
+  explicit Bfloat16Products(bool active = true);
   ~Bfloat16Products();
   Bfloat16Products(const Bfloat16Products&) = delete;
   Bfloat16Products& operator=(const Bfloat16Products&) = delete;
-  /// The newest one of this thread; null: none lives.
+  /// The newest one of this thread; null: none lives, or it is not active.
   static Bfloat16Products* current();
 
   /// Whether a layer of this size multiplies in bfloat16. Rounding costs as much as it gains where a side of the weight
@@ -61,6 +62,7 @@ class Bfloat16Products {
 
   std::vector<Copy> weights_;  // Some hundreds at most, searched from the start.
   Copy input_;
+  bool active_;
   Bfloat16Products* previous_;
 };
 

@@ -25,7 +25,50 @@ RWKVLAB_INLINE Index first_equal(const Real* logits, Index classes, Real max) {
   return negated == none ? 0 : -negated;
 }
 
+/// The loss of one row, as in cross_entropy_forward.
+template <class Real>
+RWKVLAB_INLINE void row_loss(const Real* logits, Index classes, std::int64_t target, Real* loss, Real* log_normaliser) {
+  const Real max = row_max(logits, classes);
+  const Real total =
+      lane_sum<Real>(0, classes, [=](Index c) RWKVLAB_INLINE_LAMBDA { return vector_exp(logits[c] - max); });
+  const Real log_total = std::log(total);
+  *log_normaliser = max + log_total;
+  // The difference of logits first: it is small when the loss is, and then nothing is lost.
+  *loss = target == ignored_target ? Real(0) : log_total + (max - logits[target]);
+}
+
+/// The gradient of one row, as in cross_entropy_backward; `wrap` is l2wrap_factor / rows.
+template <class Real>
+RWKVLAB_INLINE void row_gradient(const Real* logits, Index classes, std::int64_t target, Real normaliser, Real factor,
+                                 Real wrap, Real* grad) {
+  const bool counted = target != ignored_target;
+  Index largest = 0;
+  Real max = 0;
+  if (wrap != 0) {  // Before the gradient, which may overwrite the logits.
+    max = row_max(logits, classes);
+    largest = first_equal(logits, classes, max);
+  }
+  const Real row_factor = counted ? factor : Real(0);
+#pragma omp simd
+  for (Index c = 0; c < classes; ++c) grad[c] = row_factor * vector_exp(logits[c] - normaliser);
+  if (counted) grad[target] -= factor;
+  if (wrap != 0) grad[largest] += max * wrap;
+}
+
 }  // namespace
+
+template <class Real>
+CrossEntropyResult cross_entropy_mean(Index rows, const std::int64_t* targets, const Real* row_losses) {
+  CrossEntropyResult result;
+  double total = 0;
+  for (Index row = 0; row < rows; ++row) {
+    if (targets[row] == ignored_target) continue;
+    total += static_cast<double>(row_losses[row]);
+    ++result.counted;
+  }
+  if (result.counted > 0) result.mean = total / static_cast<double>(result.counted);
+  return result;
+}
 
 template <class Real>
 CrossEntropyResult cross_entropy_forward(const RowsSize& size, const Real* logits, const std::int64_t* targets,
@@ -33,25 +76,10 @@ CrossEntropyResult cross_entropy_forward(const RowsSize& size, const Real* logit
   const Index classes = size.channels;
   parallel_simd(size.rows, row_grain(classes), [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
     for (Index row = begin; row < end; ++row) {
-      const Real* row_logits = logits + row * classes;
-      const Real max = row_max(row_logits, classes);
-      const Real total =
-          lane_sum<Real>(0, classes, [=](Index c) RWKVLAB_INLINE_LAMBDA { return vector_exp(row_logits[c] - max); });
-      const Real log_total = std::log(total);
-      log_normaliser[row] = max + log_total;
-      // The difference of logits first: it is small when the loss is, and then nothing is lost.
-      row_losses[row] = targets[row] == ignored_target ? Real(0) : log_total + (max - row_logits[targets[row]]);
+      row_loss(logits + row * classes, classes, targets[row], row_losses + row, log_normaliser + row);
     }
   });
-  CrossEntropyResult result;
-  double total = 0;
-  for (Index row = 0; row < size.rows; ++row) {
-    if (targets[row] == ignored_target) continue;
-    total += static_cast<double>(row_losses[row]);
-    ++result.counted;
-  }
-  if (result.counted > 0) result.mean = total / static_cast<double>(result.counted);
-  return result;
+  return cross_entropy_mean(size.rows, targets, row_losses);
 }
 
 template <class Real>
@@ -62,21 +90,23 @@ void cross_entropy_backward(const RowsSize& size, const Real* logits, const std:
   const Real wrap = static_cast<Real>(l2wrap_factor / static_cast<double>(size.rows));
   parallel_simd(size.rows, row_grain(classes), [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
     for (Index row = begin; row < end; ++row) {
-      const Real* row_logits = logits + row * classes;
-      Real* grad = grad_logits + row * classes;
-      const bool counted = targets[row] != ignored_target;
-      const Real normaliser = log_normaliser[row];
-      Index largest = 0;
-      Real max = 0;
-      if (wrap != 0) {  // Before the gradient, which may overwrite the logits.
-        max = row_max(row_logits, classes);
-        largest = first_equal(row_logits, classes, max);
-      }
-      const Real row_factor = counted ? counted_factor : Real(0);
-#pragma omp simd
-      for (Index c = 0; c < classes; ++c) grad[c] = row_factor * vector_exp(row_logits[c] - normaliser);
-      if (counted) grad[targets[row]] -= counted_factor;
-      if (wrap != 0) grad[largest] += max * wrap;
+      row_gradient(logits + row * classes, classes, targets[row], log_normaliser[row], counted_factor, wrap,
+                   grad_logits + row * classes);
+    }
+  });
+}
+
+template <class Real>
+void cross_entropy_in_place(const RowsSize& size, const std::int64_t* targets, double factor, double wrap, Real* logits,
+                            Real* row_losses) {
+  const Index classes = size.channels;
+  const Real counted_factor = static_cast<Real>(factor), row_wrap = static_cast<Real>(wrap);
+  parallel_simd(size.rows, row_grain(classes), [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+    for (Index row = begin; row < end; ++row) {
+      Real* const at = logits + row * classes;
+      Real normaliser;
+      row_loss(at, classes, targets[row], row_losses + row, &normaliser);
+      row_gradient(at, classes, targets[row], normaliser, counted_factor, row_wrap, at);
     }
   });
 }
@@ -85,6 +115,8 @@ void cross_entropy_backward(const RowsSize& size, const Real* logits, const std:
 #define RWKVLAB_INSTANTIATE(Real)                                                                                    \
   template CrossEntropyResult cross_entropy_forward<Real>(const RowsSize&, const Real*, const std::int64_t*, Real*,  \
                                                           Real*);                                                    \
+  template CrossEntropyResult cross_entropy_mean<Real>(Index, const std::int64_t*, const Real*);                     \
+  template void cross_entropy_in_place<Real>(const RowsSize&, const std::int64_t*, double, double, Real*, Real*);    \
   template void cross_entropy_backward<Real>(const RowsSize&, const Real*, const std::int64_t*, const Real*, double, \
                                              double, Real*);
 // NOLINTEND(bugprone-macro-parentheses)

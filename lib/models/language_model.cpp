@@ -3,14 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "autograd/ops/attention.h"
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/embedding.h"
 #include "autograd/ops/matmul.h"
+#include "autograd/ops/projected_cross_entropy.h"
 #include "base/error.h"
 #include "models/initial_values.h"
 #include "models/position_embedding.h"
+#include "models/recomputed_layer.h"
 #include "models/residual_layer.h"
 
 namespace rwkvlab {
@@ -51,6 +54,17 @@ std::string check_overrides(const LanguageModelParams& p) {
       if (layer >= p.layers)
         return fmt::format("layer_overrides names layer {}, but the model has layers 0 to {}", layer, p.layers - 1);
     }
+  }
+  return "";
+}
+
+std::string check_recompute(const LanguageModelParams& p) {
+  if (!p.recompute_layers.empty() && p.recompute == "none") {
+    return "recompute_layers names layers, but recompute is none: set recompute to blocks, or leave the layers out";
+  }
+  for (const int layer : p.recompute_layers) {
+    if (layer >= p.layers)
+      return fmt::format("recompute_layers names layer {}, but the model has layers 0 to {}", layer, p.layers - 1);
   }
   return "";
 }
@@ -174,7 +188,22 @@ void describe(Fields<LanguageModelParams>& f) {
       .unit("channels");
   f.section("tiny_attention", &P::tiny_attention, describe_tiny_attention, "the small attention of RWKV-4a");
   f.check(check_tiny_attention, "tiny_attention");
+  f.add("recompute", &P::recompute,
+        "what a training computes again in the backward pass instead of keeping it: less memory, more time, the same "
+        "results to the last bit",
+        one_of({{"none", "nothing"}, {"blocks", "the values inside layers; what is between them is kept"}}));
+  f.add(
+      "recompute_layers", &P::recompute_layers,
+      "layers that `recompute` is about, counted from 0; empty: all but the last, whose backward pass follows at once",
+      at_least(0));
   f.check(check_overrides, "layer_overrides");
+  f.check(check_recompute, "recompute_layers");
+}
+
+bool LanguageModelParams::recomputes(int layer) const {
+  if (recompute == "none") return false;
+  if (recompute_layers.empty()) return layer + 1 < layers;
+  return std::find(recompute_layers.begin(), recompute_layers.end(), layer) != recompute_layers.end();
 }
 
 LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t vocabulary)
@@ -185,7 +214,7 @@ LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t voc
   if (vocabulary > vocabulary_) {
     throw ConfigError(fmt::format("model.vocabulary_size is {}, but the data has {} tokens", vocabulary_, vocabulary));
   }
-  for (const auto check : {check_tiny_attention, check_overrides}) {
+  for (const auto check : {check_tiny_attention, check_overrides, check_recompute}) {
     if (const std::string problem = check(params); !problem.empty()) throw ConfigError(problem);
   }
   embedding_ = &child<Embedding>("emb", vocabulary_, params.width, embedding_initialiser(params));
@@ -229,7 +258,9 @@ Var LanguageModel::embed(const Tensor& tokens, const ForwardContext& context, co
 }
 
 Var LanguageModel::layer(int index, const Var& x, const Var& embedded, const ForwardContext& context) const {
-  return layers_.at(static_cast<std::size_t>(index))->forward(x, embedded, context);
+  const ResidualLayer& layer = *layers_.at(static_cast<std::size_t>(index));
+  const bool again = Tape::current() != nullptr && params_.recomputes(index);
+  return again ? recomputed_layer(layer, x, embedded, context) : layer.forward(x, embedded, context);
 }
 
 Var LanguageModel::head(const Var& x, const Tensor& tokens, const ForwardContext& context) const {
@@ -269,9 +300,34 @@ TargetLogits LanguageModel::target_logits(const Tensor& tokens, const Tensor& ta
 
 CrossEntropyLoss LanguageModel::loss(const Tensor& tokens, const Tensor& targets, double l2wrap,
                                      const ForwardContext& context) const {
-  if (l2wrap > 0) return cross_entropy(logits(tokens, context), targets, l2wrap);  // It pulls at all rows.
-  const TargetLogits scored = target_logits(tokens, targets, context);
-  return cross_entropy(scored.logits, scored.targets);
+  if (copy_query_ != nullptr) return cross_entropy(logits(tokens, context), targets, l2wrap);
+  const Tensor rows = l2wrap > 0 ? Tensor() : counted_rows(targets);  // L2Wrap pulls at all rows.
+  CrossEntropyLoss result;
+  in_module(*this, context, [&] {
+    Var x = stream(tokens, context);
+    if (rows.defined()) x = gather_rows(x, rows);
+    const Var h = final_norm_->forward(std::exchange(x, Var()), context);
+    result = head_loss(h, rows.defined() ? counted_targets(targets, rows.elements()) : targets, l2wrap, context);
+    return result.loss;
+  });
+  return result;
+}
+
+CrossEntropyLoss LanguageModel::head_loss(const Var& h, const Tensor& targets, double l2wrap,
+                                          const ForwardContext& context) const {
+  if (context.probes != nullptr) {  // The logits are computed for them alone, so that the loss is the same without.
+    const PauseRecording pause;
+    ForwardContext shown = context;
+    shown.listener = nullptr;
+    head_ != nullptr ? head_->forward(h, shown) : embedding_->scores(h, shown);
+  }
+  CrossEntropyLoss result;
+  const Module& projection = head_ != nullptr ? static_cast<const Module&>(*head_) : *embedding_;
+  in_module(projection, context, [&] {
+    result = projected_cross_entropy(h, head_ != nullptr ? head_->weight() : embedding_->weight(), targets, l2wrap);
+    return result.loss;
+  });
+  return result;
 }
 
 std::unique_ptr<LanguageModel> make_language_model(const LanguageModelParams& params, std::int64_t vocabulary) {

@@ -53,6 +53,11 @@ struct LanguageModelParams {
   Choice pre_ffn;
   std::int64_t copy_head = 0;
   std::optional<TinyAttentionParams> tiny_attention;
+  std::string recompute = "none";
+  std::vector<int> recompute_layers;  ///< empty: all but the last
+
+  /// Whether a training computes the values of this layer again in the backward pass instead of keeping them.
+  bool recomputes(int layer) const;
 };
 
 void describe(Fields<LanguageModelParams>& f);
@@ -85,7 +90,8 @@ class LanguageModel final : public Module {
   /// tokens.
   TargetLogits target_logits(const Tensor& tokens, const Tensor& targets, const ForwardContext& context) const;
   /// Mean cross-entropy in nats; see autograd/ops/cross_entropy.h for `l2wrap`. Without it the logits are
-  /// target_logits; `row_losses` belong to their rows.
+  /// target_logits; `row_losses` belong to their rows. They are computed some rows at a time and never stored whole
+  /// (autograd/ops/projected_cross_entropy.h), except for probes and with a copy head.
   CrossEntropyLoss loss(const Tensor& tokens, const Tensor& targets, double l2wrap,
                         const ForwardContext& context) const;
 
@@ -96,8 +102,8 @@ class LanguageModel final : public Module {
   /// The residual stream before the first layer, [batch, time, width]: embedding and its norm. With `embedded`, the raw
   /// embedding is taken from there instead of the table (to corrupt it).
   Var embed(const Tensor& tokens, const ForwardContext& context, const Var& embedded = {}) const;
-  /// One layer; `embedded` is the raw embedding, used by tiny attention alone. Whoever runs the layers one by one gives
-  /// those of a pass the same `context.shared`.
+  /// One layer, kept or to be computed again as the parameters say; `embedded` is the raw embedding, used by tiny
+  /// attention alone. Whoever runs the layers one by one gives those of a pass the same `context.shared`.
   Var layer(int index, const Var& x, const Var& embedded, const ForwardContext& context) const;
   /// Final norm, head and copy head.
   Var head(const Var& x, const Tensor& tokens, const ForwardContext& context) const;
@@ -105,6 +111,8 @@ class LanguageModel final : public Module {
   Var raw_embedding(const Tensor& tokens, const ForwardContext& context) const;
 
  private:
+  // Head and loss of the stream after the final norm.
+  CrossEntropyLoss head_loss(const Var& h, const Tensor& targets, double l2wrap, const ForwardContext& context) const;
   // The residual stream after the last layer.
   Var stream(const Tensor& tokens, const ForwardContext& context) const;
 

@@ -10,6 +10,8 @@ class Linear : public Module {
  public:
   Linear(std::int64_t inputs, std::int64_t outputs, Initialiser initial, bool has_bias = false);
   Var forward(const Var& x, const ForwardContext& context) const;
+  /// [outputs, inputs].
+  const Var& weight() const { return weight_.var; }
   std::string summary() const override;
 
  private:
@@ -58,6 +60,8 @@ class Embedding : public Module {
   Var forward(const Tensor& tokens, const ForwardContext& context) const;
   /// h Wᵀ, the scores of all tokens by the same table. h: [batch, time, channels]; result [batch, time, vocabulary].
   Var scores(const Var& h, const ForwardContext& context) const;
+  /// The table, [vocabulary, channels].
+  const Var& weight() const { return weight_.var; }
   std::string summary() const override;
 
  private:

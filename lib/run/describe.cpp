@@ -1,5 +1,7 @@
 #include "run/describe.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -85,6 +87,13 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
     result.forward_flops_per_token = counter.total() / static_cast<double>(options.batch * options.context);
     result.root = describe_module(model, "model", counter, static_cast<double>(options.batch * options.context));
     tape.backward(loss.loss);
+  }
+  for (int layer = 0; layer < language_model->params().layers; ++layer) {
+    if (!language_model->params().recomputes(layer)) continue;
+    const std::string name = fmt::format("blocks.{}", layer);
+    for (const ModuleDescription& child : result.root.children) {
+      if (child.name == name) result.recomputed_flops_per_token += child.flops_per_token;
+    }
   }
   result.parameters = result.root.parameters;
   for (const StatePiece& piece : model.state_pieces()) {

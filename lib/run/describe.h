@@ -40,7 +40,8 @@ struct ModelDescription {
   ModuleDescription root;
   std::int64_t parameters = 0;
   double forward_flops_per_token = 0;
-  double training_flops_per_token() const { return 3 * forward_flops_per_token; }
+  double recomputed_flops_per_token = 0;  ///< of layers that the backward pass runs forward again
+  double training_flops_per_token() const { return 3 * forward_flops_per_token + recomputed_flops_per_token; }
   std::int64_t state_elements = 0;            ///< per sequence, of `context` tokens where the state grows; float32 each
   std::int64_t state_elements_per_token = 0;  ///< how much it grows with every token: the cache of attention
   std::int64_t batch = 0;                     ///< sequences of one forward pass

@@ -155,9 +155,12 @@ std::string describe_text(const ModelDescription& d) {
   text += fmt::format("FLOPs per token   {:.4g} forward, {:.4g} training ({} and {})\n", d.forward_flops_per_token,
                       d.training_flops_per_token(), flops_text(d.forward_flops_per_token),
                       flops_text(d.training_flops_per_token()));
-  text +=
+  text += fmt::format(
       "                  matrix products alone, 2 per multiply-add, embedding look-up not counted; training = 3 x "
-      "forward\n";
+      "forward{}\n",
+      d.recomputed_flops_per_token > 0
+          ? fmt::format(" + {} of layers that are computed again", flops_text(d.recomputed_flops_per_token))
+          : "");
   text += fmt::format("State             {} numbers per sequence ({} in float32){}\n", grouped(d.state_elements),
                       bytes_text(4 * d.state_elements),
                       d.state_elements_per_token == 0 ? ""
@@ -181,6 +184,7 @@ nlohmann::ordered_json describe_json(const ModelDescription& d) {
   json["parameters"] = d.parameters;
   json["forward_flops_per_token"] = d.forward_flops_per_token;
   json["training_flops_per_token"] = d.training_flops_per_token();
+  json["recomputed_flops_per_token"] = d.recomputed_flops_per_token;
   json["state_elements_per_sequence"] = d.state_elements;
   json["state_elements_per_token"] = d.state_elements_per_token;
   json["batch"] = d.batch;

@@ -74,7 +74,8 @@ void collect_differences(const Node* before, const Node* now, const std::string&
     return;
   }
   if (before != nullptr && now != nullptr && *before == *now) return;
-  static const std::set<std::string> free = {"name", "train.checkpoint_every", "train.keep_checkpoints"};
+  static const std::set<std::string> free = {"name", "train.checkpoint_every", "train.keep_checkpoints",
+                                             "model.recompute", "model.recompute_layers"};
   if (free.count(path) != 0 || path.rfind("log.", 0) == 0) return;
   if (path == "train.steps" && before != nullptr && now != nullptr && now->integer() > before->integer()) return;
   const auto text = [](const Node* node) { return node == nullptr ? std::string("(absent)") : inline_yaml(*node); };
@@ -159,11 +160,11 @@ RunFolder RunFolder::resume(const fs::path& path, const Node& tree) {
     if (!differences.empty()) {
       std::string list;
       for (const std::string& line : differences) list += "\n  " + line;
-      throw ConfigError(
-          fmt::format("--resume: the configuration differs from that of the run in '{}':{}\nOnly `log`, "
-                      "how often checkpoints are written, and a larger train.steps may change. Undo the "
-                      "changes, or start a new run with --out",
-                      path.string(), list));
+      throw ConfigError(fmt::format(
+          "--resume: the configuration differs from that of the run in '{}':{}\nOnly `log`, "
+          "model.recompute, how often checkpoints are written, and a larger train.steps may change. Undo the "
+          "changes, or start a new run with --out",
+          path.string(), list));
     }
   }
   write_atomically(path / resolved_name, to_yaml(tree));

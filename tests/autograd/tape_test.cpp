@@ -3,7 +3,10 @@
 #include <thread>
 
 #include "autograd/ops/elementwise.h"
+#include "autograd/ops/group_norm.h"
+#include "autograd/ops/layer_norm.h"
 #include "autograd/ops/linear.h"
+#include "autograd/ops/token_shift.h"
 #include "base/error.h"
 #include "tests/support/tensors.h"
 
@@ -162,6 +165,59 @@ TEST(Tape, CheapValuesAreComputedAgainInsteadOfKept) {
   Tape second;
   second.backward({linear(constant, kept)}, {seed});
   EXPECT_TRUE(test::equal_bytes(w.grad(), kept.grad()));
+}
+
+// The same for every operation that computes its output again: the weight's gradient is that of a value that was kept.
+TEST(Tape, RecomputedValuesAreTheKeptOnes) {
+  const Shape shape = {2, 8, 64};
+  const auto leaf = [](const Shape& s, const std::string& name) {
+    return Var::leaf(normal_tensor(s, name, 1, DType::f32));
+  };
+  const Var x = leaf(shape, "x"), v = leaf(shape, "v"), a = leaf({64}, "a"), b = leaf({64}, "b");
+  const Tensor seed = normal_tensor({2, 8, 3}, "seed", 1, DType::f32);
+  const std::vector<std::pair<std::string, std::function<Var()>>> values = {
+      {"activation", [&] { return activation(Activation::tanh, x); }},
+      {"gate", [&] { return gate(Activation::silu, x, v); }},
+      {"gate of a norm", [&] { return gate(Activation::silu, layer_norm(x, a, b, 1e-5), v); }},
+      {"multiply", [&] { return multiply(activation(Activation::tanh, x), v); }},
+      {"scale", [&] { return scale(activation(Activation::tanh, x), -3); }},
+      {"layer_norm", [&] { return layer_norm(x, a, b, 1e-5); }},
+      {"add_layer_norm", [&] { return add_layer_norm(x, v, a, b, 1e-5).second; }},
+      {"group_norm", [&] { return group_norm(x, a, b, 4, 1e-5); }},
+      {"token_mix",
+       [&] {
+         return token_mix(layer_norm(x, a, b, 1e-5), Var(), {a, b}, MixedToken::previous)[1];
+       }},
+  };
+  for (const auto& [name, value] : values) {
+    SCOPED_TRACE(name);
+    const Tensor kept = value().value();
+    const std::int64_t before = memory_use().live;
+    const Var w = leaf({3, 64}, "w"), other = leaf({3, 64}, "w");
+    Tape tape;
+    const Var y = linear(value(), w);
+    // The output, two weights, statistics of norms: 16 rows of two numbers for each of up to 4 groups.
+    const std::int64_t small = 3 * 4096 + 4 * 16 * 8;
+    EXPECT_LT(
+        memory_use().live - before,
+        small + static_cast<std::int64_t>((name == "multiply" || name == "add_layer_norm" ? 1 : 0) * kept.bytes()));
+    tape.backward({y}, {seed});
+    Tape second;
+    second.backward({linear(Var(kept), other)}, {seed});
+    EXPECT_TRUE(test::equal_bytes(w.grad(), other.grad()));
+  }
+}
+
+TEST(Tape, PausedNothingIsRecorded) {
+  const Var x = ones(2);
+  Tape tape;
+  {
+    const PauseRecording pause;
+    EXPECT_FALSE(scale(x, 2).needs_grad());
+    EXPECT_EQ(Tape::current(), nullptr);
+  }
+  EXPECT_TRUE(scale(x, 2).needs_grad());
+  EXPECT_EQ(tape.size(), 1U);
 }
 
 TEST(Tape, ASecondPassOfTheSameShapesAsksTheSystemForNoMemory) {

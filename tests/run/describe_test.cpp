@@ -129,6 +129,20 @@ TEST_F(Describe, MemoryIsWhatARealPassUses) {
                         {"model.vocabulary_size=70"}));
   };
   expect_memory_of_a_real_pass(*wide(), *wide(), "bfloat16_products");
+  expect_memory_of_a_real_pass(*model(", recompute: blocks"), *model(", recompute: blocks"), "float32");
+}
+
+TEST_F(Describe, RecomputationCostsItsLayersOnceMoreAndKeepsLess) {
+  const auto plain = model(), again = model(", recompute: blocks");
+  const ModelDescription kept = describe_model(*plain, {2, 24}), computed = describe_model(*again, {2, 24});
+  EXPECT_EQ(computed.forward_flops_per_token, kept.forward_flops_per_token);
+  double layers = 0;
+  for (const ModuleDescription& part : kept.root.children) {
+    if (part.name == "blocks.0" || part.name == "blocks.1") layers += part.flops_per_token;
+  }
+  EXPECT_DOUBLE_EQ(computed.training_flops_per_token(), kept.training_flops_per_token() + layers);
+  EXPECT_LT(computed.memory.activations, kept.memory.activations);
+  EXPECT_THAT(describe_text(computed), HasSubstr("of layers that are computed again"));
 }
 
 TEST_F(Describe, PartsAddUp) {

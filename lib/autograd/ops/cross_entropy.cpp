@@ -21,7 +21,7 @@ class CrossEntropy final : public Op {
     require(logits.shape().rank() >= 1 && logits.shape().rows() == targets_.elements(),
             "logits [..., vocabulary] and as many targets", in);
     const kernels::RowsSize size = {logits.shape().rows(), logits.shape()[-1]};
-    check_targets(size.channels);
+    check_targets(targets_, size.channels);
     const Tensor loss = Tensor::empty({}, logits.dtype());
     const Tensor row_losses = Tensor::empty(targets_.shape(), logits.dtype());
     log_normaliser_ = like(row_losses);
@@ -50,15 +50,6 @@ class CrossEntropy final : public Op {
   }
 
  private:
-  void check_targets(std::int64_t vocabulary) const {
-    if (ShapeOnly::active()) return;
-    for (const std::int64_t target : targets_.span<std::int64_t>()) {
-      if (target != kernels::ignored_target && (target < 0 || target >= vocabulary)) {
-        throw DataError(fmt::format("target {} is outside the vocabulary of {} tokens", target, vocabulary));
-      }
-    }
-  }
-
   Tensor targets_;
   double l2wrap_;
   CrossEntropyLoss* result_;  // of the caller; used during forward only
@@ -67,6 +58,15 @@ class CrossEntropy final : public Op {
 };
 
 }  // namespace
+
+void check_targets(const Tensor& targets, std::int64_t vocabulary) {
+  if (ShapeOnly::active()) return;
+  for (const std::int64_t target : targets.span<std::int64_t>()) {
+    if (target != kernels::ignored_target && (target < 0 || target >= vocabulary)) {
+      throw DataError(fmt::format("target {} is outside the vocabulary of {} tokens", target, vocabulary));
+    }
+  }
+}
 
 CrossEntropyLoss cross_entropy(const Var& logits, const Tensor& targets, double l2wrap) {
   CrossEntropyLoss result;

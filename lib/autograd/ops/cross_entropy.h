@@ -20,4 +20,7 @@ struct CrossEntropyLoss {
 /// DataError for a target outside the vocabulary.
 CrossEntropyLoss cross_entropy(const Var& logits, const Tensor& targets, double l2wrap = 0);
 
+/// Throws DataError for a target outside the vocabulary that is not kernels::ignored_target.
+void check_targets(const Tensor& targets, std::int64_t vocabulary);
+
 }  // namespace rwkvlab

@@ -29,17 +29,12 @@ class DeltaKeysOp final : public Op {
     require(divides(heads_, key) && rate.shape() == key.shape() && scale.elements() == key.shape()[-1] &&
                 boost.elements() == key.shape()[-1],
             "key and rate [..., channels], key_scale and key_boost [channels], and heads that divide the channels", in);
-    Tensors out = {like(key), like(key), like(key)};
-    for_real(key.dtype(), [&]<class Real>(Real) {
-      kernels::delta_keys_forward<Real>({rows_of(key), heads_, key.data<Real>(), rate.data<Real>(), scale.data<Real>(),
-                                         boost.data<Real>(), out[0].data<Real>(), out[1].data<Real>(),
-                                         out[2].data<Real>()});
-    });
     if (wants_any()) {
       key_ = save(0, key), rate_ = save(1, rate);
       scale_ = scale, boost_ = boost;
+      again_ = std::make_shared<Tensors>();
     }
-    return out;
+    return evaluate(heads_, in);
   }
 
   Tensors backward(const Tensors& out) override {
@@ -55,10 +50,30 @@ class DeltaKeysOp final : public Op {
     return grads;
   }
 
+  // All three at the first call for one of them; they stay until the last of these is gone.
+  Recompute recompute(std::size_t output) const override {
+    return [output, heads = heads_, key = key_, rate = rate_, scale = scale_, boost = boost_, all = again_] {
+      if (all->empty()) *all = evaluate(heads, {key.get(), rate.get(), scale, boost});
+      return (*all)[output];
+    };
+  }
+
  private:
+  static Tensors evaluate(std::int64_t heads, const Tensors& in) {
+    const Tensor &key = in[0], &rate = in[1], &scale = in[2], &boost = in[3];
+    Tensors out = {like(key), like(key), like(key)};
+    for_real(key.dtype(), [&]<class Real>(Real) {
+      kernels::delta_keys_forward<Real>({rows_of(key), heads, key.data<Real>(), rate.data<Real>(), scale.data<Real>(),
+                                         boost.data<Real>(), out[0].data<Real>(), out[1].data<Real>(),
+                                         out[2].data<Real>()});
+    });
+    return out;
+  }
+
   std::int64_t heads_;
   Saved key_, rate_;
   Tensor scale_, boost_;
+  std::shared_ptr<Tensors> again_;
 };
 
 // Inputs y, receptance, key, value, bonus.
@@ -72,16 +87,12 @@ class HeadBonus final : public Op {
     require(divides(heads_, y) && in[1].shape() == y.shape() && in[2].shape() == y.shape() &&
                 in[3].shape() == y.shape() && in[4].elements() == y.shape()[-1],
             "y, receptance, key and value [..., channels], bonus [channels], and heads that divide the channels", in);
-    const Tensor out = like(y);
-    for_real(y.dtype(), [&]<class Real>(Real) {
-      kernels::head_bonus_forward<Real>({rows_of(y), heads_, y.data<Real>(), in[1].data<Real>(), in[2].data<Real>(),
-                                         in[3].data<Real>(), in[4].data<Real>(), out.data<Real>()});
-    });
     if (wants_any()) {
       receptance_ = save(1, in[1]), key_ = save(2, in[2]), value_ = save(3, in[3]);
       bonus_ = in[4];
     }
-    return {out};
+    y_source_ = source(0);
+    return {evaluate(heads_, in)};
   }
 
   Tensors backward(const Tensors& out) override {
@@ -96,10 +107,29 @@ class HeadBonus final : public Op {
     return grads;
   }
 
+  // y is not kept here; but where it can be computed again, so can the sum.
+  Recompute recompute(std::size_t) const override {
+    if (!y_source_) return {};
+    return computed_once(
+        [heads = heads_, y = y_source_, receptance = receptance_, key = key_, value = value_, bonus = bonus_] {
+          return evaluate(heads, {y(), receptance.get(), key.get(), value.get(), bonus});
+        });
+  }
+
  private:
+  static Tensor evaluate(std::int64_t heads, const Tensors& in) {
+    Tensor out = like(in[0]);
+    for_real(out.dtype(), [&]<class Real>(Real) {
+      kernels::head_bonus_forward<Real>({rows_of(out), heads, in[0].data<Real>(), in[1].data<Real>(),
+                                         in[2].data<Real>(), in[3].data<Real>(), in[4].data<Real>(), out.data<Real>()});
+    });
+    return out;
+  }
+
   std::int64_t heads_;
   Saved receptance_, key_, value_;
   Tensor bonus_;
+  Recompute y_source_;
 };
 
 class RepeatHeads final : public Op {
@@ -168,13 +198,8 @@ class Lerp final : public Op {
 
   Tensors forward(const Tensors& in) override {
     require(in[1].shape() == in[0].shape() && in[2].shape() == in[0].shape(), "three inputs of one shape", in);
-    const Tensor y = like(in[0]);
-    for_real(y.dtype(), [&]<class Real>(Real) {
-      kernels::lerp_forward<Real>(y.elements(), in[0].data<Real>(), in[1].data<Real>(), in[2].data<Real>(),
-                                  y.data<Real>());
-    });
     if (wants_any()) from_ = save(0, in[0]), to_ = save(1, in[1]), weight_ = save(2, in[2]);
-    return {y};
+    return {evaluate(in[0], in[1], in[2])};
   }
 
   Tensors backward(const Tensors& out) override {
@@ -188,7 +213,20 @@ class Lerp final : public Op {
     return grads;
   }
 
+  Recompute recompute(std::size_t) const override {
+    return computed_once(
+        [from = from_, to = to_, weight = weight_] { return evaluate(from.get(), to.get(), weight.get()); });
+  }
+
  private:
+  static Tensor evaluate(const Tensor& from, const Tensor& to, const Tensor& weight) {
+    Tensor y = like(from);
+    for_real(y.dtype(), [&]<class Real>(Real) {
+      kernels::lerp_forward<Real>(y.elements(), from.data<Real>(), to.data<Real>(), weight.data<Real>(),
+                                  y.data<Real>());
+    });
+    return y;
+  }
   Saved from_, to_, weight_;
 };
 

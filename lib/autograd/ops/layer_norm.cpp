@@ -20,24 +20,10 @@ class LayerNorm final : public Op {
                 (!branch.defined() || branch.shape() == x.shape()),
             "input [..., channels], weight and bias [channels]", in);
     const Tensor sum = branch.defined() ? like(x) : x;
-    const Tensor y = like(x);
     mean_ = Tensor::empty({x.shape().rows()}, x.dtype());
     rstd_ = like(mean_);
-    for_real(x.dtype(), [&]<class Real>(Real) {
-      kernels::LayerNormForward<Real> call;
-      call.size = {x.shape().rows(), x.shape()[-1]};
-      call.epsilon = epsilon_;
-      call.x = x.data<Real>();
-      call.branch = data_or_null<Real>(branch);
-      call.weight = weight.data<Real>();
-      call.bias = bias.data<Real>();
-      call.sum = branch.defined() ? sum.data<Real>() : nullptr;
-      call.y = y.data<Real>();
-      call.mean = mean_.data<Real>();
-      call.rstd = rstd_.data<Real>();
-      kernels::layer_norm_forward(call);
-    });
-    if (wants_any()) sum_ = sum, weight_ = weight;
+    const Tensor y = normalised({x, branch, sum, weight, bias, mean_, rstd_, epsilon_});
+    if (wants_any()) sum_ = sum, weight_ = weight, bias_ = bias;
     if (branch.defined()) return {y, sum};
     return {y};
   }
@@ -66,9 +52,41 @@ class LayerNorm final : public Op {
     return grads;
   }
 
+  // The norm, from the sum. Both layers' projections of a block read it.
+  Recompute recompute(std::size_t output) const override {
+    if (output != 0) return {};
+    return computed_once([sum = sum_, weight = weight_, bias = bias_, epsilon = epsilon_] {
+      const Tensor statistics = Tensor::empty({2, sum.shape().rows()}, sum.dtype());
+      return normalised({sum, Tensor(), Tensor(), weight, bias, statistics.rows(0, 1), statistics.rows(1, 2), epsilon});
+    });
+  }
+
  private:
+  struct Parts {
+    Tensor x, branch, sum, weight, bias, mean, rstd;
+    double epsilon;
+  };
+  static Tensor normalised(const Parts& p) {
+    Tensor y = like(p.x);
+    for_real(p.x.dtype(), [&]<class Real>(Real) {
+      kernels::LayerNormForward<Real> call;
+      call.size = {p.x.shape().rows(), p.x.shape()[-1]};
+      call.epsilon = p.epsilon;
+      call.x = p.x.data<Real>();
+      call.branch = data_or_null<Real>(p.branch);
+      call.weight = p.weight.data<Real>();
+      call.bias = p.bias.data<Real>();
+      call.sum = p.branch.defined() ? p.sum.data<Real>() : nullptr;
+      call.y = y.data<Real>();
+      call.mean = p.mean.data<Real>();
+      call.rstd = p.rstd.data<Real>();
+      kernels::layer_norm_forward(call);
+    });
+    return y;
+  }
+
   double epsilon_;
-  Tensor sum_, weight_, mean_, rstd_;
+  Tensor sum_, weight_, bias_, mean_, rstd_;
 };
 
 }  // namespace

@@ -38,8 +38,10 @@ class Linear final : public Op {
       });
     }
     if (!wants(0)) weight_ = {};
-    if (wants(1) && !is_bfloat16_) saved_x_ = save(0, x);
-    if (!wants(1) || !is_bfloat16_) x_ = {};
+    // What is computed again anyway is rounded again; else the rounded copy is the smaller one to keep.
+    const bool keeps_rounded = is_bfloat16_ && !source(0);
+    if (wants(1) && !keeps_rounded) saved_x_ = save(0, x);
+    if (!wants(1) || !keeps_rounded) x_ = {};
     if (bias.defined()) bias_shape_ = bias.shape();
     x_shape_ = x.shape();
     weight_shape_ = weight.shape();
@@ -54,7 +56,7 @@ class Linear final : public Op {
     if (is_bfloat16_ && (wants(0) || wants(1))) gradient = ProductOperand::rounded(dy);
     if (wants(1)) {
       grads[1] = Tensor::empty(weight_shape_, dy.dtype());
-      const ProductOperand x = is_bfloat16_ ? std::move(x_) : saved_x_.get();
+      const ProductOperand x = kept_x();
       if (input_major_) {
         multiply_into({inputs, outputs, rows}, x, true, gradient, false, grads[1]);
       } else {
@@ -92,12 +94,17 @@ class Linear final : public Op {
     x_ = is_bfloat16_ ? products->input(x) : x;
     weight_ = is_bfloat16_ ? products->weight(weight) : weight;
   }
+  ProductOperand kept_x() {
+    if (x_.is_bfloat16()) return std::move(x_);
+    const Tensor x = saved_x_.get();
+    return is_bfloat16_ ? ProductOperand::rounded(x) : x;
+  }
   std::int64_t inputs_of(const Shape& weight) const { return weight[input_major_ ? 0 : 1]; }
   std::int64_t outputs_of(const Shape& weight) const { return weight[input_major_ ? 1 : 0]; }
 
   bool input_major_;
   bool is_bfloat16_ = false;
-  ProductOperand x_, weight_;  // After forward: x_ only if rounded.
+  ProductOperand x_, weight_;  // After forward: x_ only if kept rounded.
   Saved saved_x_;
   Shape x_shape_, weight_shape_, bias_shape_;
 };

@@ -41,7 +41,8 @@ class Matmul final : public Op {
     const Shape &a = in[0].shape(), &b = in[1].shape();
     require(a.rank() == 3 && b.rank() == 3 && a[0] == b[0] && a[transpose_a_ ? 1 : 2] == b[transpose_b_ ? 2 : 1],
             "two batches of matrices whose inner sizes agree", in);
-    if (wants_any()) a_ = in[0], b_ = in[1];
+    if (wants_any()) a_ = save(0, in[0]), b_ = save(1, in[1]);
+    inner_ = a[transpose_a_ ? 1 : 2];
     return {product(in[0], transpose_a_, in[1], transpose_b_)};
   }
 
@@ -49,17 +50,29 @@ class Matmul final : public Op {
     const Tensor& dc = out[0];
     Tensors grads(2);
     if (wants(0)) {
-      grads[0] = transpose_a_ ? product(b_, transpose_b_, dc, true) : product(dc, false, b_, !transpose_b_);
+      const Tensor b = b_.get();
+      grads[0] = transpose_a_ ? product(b, transpose_b_, dc, true) : product(dc, false, b, !transpose_b_);
     }
     if (wants(1)) {
-      grads[1] = transpose_b_ ? product(dc, true, a_, transpose_a_) : product(a_, !transpose_a_, dc, false);
+      const Tensor a = a_.get();
+      grads[1] = transpose_b_ ? product(dc, true, a, transpose_a_) : product(a, !transpose_a_, dc, false);
     }
     return grads;
   }
 
+  // A product of low rank takes little longer than reading and writing what comes of it.
+  Recompute recompute(std::size_t) const override {
+    constexpr std::int64_t low_rank = 64;
+    if (inner_ > low_rank) return {};
+    return computed_once([a = a_, b = b_, transpose_a = transpose_a_, transpose_b = transpose_b_] {
+      return product(a.get(), transpose_a, b.get(), transpose_b);
+    });
+  }
+
  private:
   bool transpose_a_, transpose_b_;
-  Tensor a_, b_;
+  std::int64_t inner_ = 0;
+  Saved a_, b_;
 };
 
 }  // namespace
@@ -69,13 +82,14 @@ Var matmul(const Var& a, const Var& b, bool transpose_a, bool transpose_b) {
 }
 
 void multiply_into(const ProductSize& size, const ProductOperand& a, bool transpose_a, const ProductOperand& b,
-                   bool transpose_b, const Tensor& c) {
+                   bool transpose_b, const Tensor& c, bool accumulate) {
   kernels::MatmulCall call;
   call.m = size.m;
   call.n = size.n;
   call.k = size.k;
   call.transpose_a = transpose_a;
   call.transpose_b = transpose_b;
+  call.accumulate = accumulate;
   call.bfloat16 = a.is_bfloat16();
   check_invariant(a.is_bfloat16() == b.is_bfloat16(), "both operands of a product are of one type");
   if (!a.is_bfloat16()) return run(call, a.values(), b.values(), c);

@@ -15,8 +15,8 @@ struct ProductSize {
 };
 
 /// c [m, n] = op(a) op(b) on tensor memory of any shape with that many elements; in shape-only mode only counted. Both
-/// operands are bfloat16, and c is float32, or none is.
+/// operands are bfloat16, and c is float32, or none is. With `accumulate` the product is added to c.
 void multiply_into(const ProductSize& size, const ProductOperand& a, bool transpose_a, const ProductOperand& b,
-                   bool transpose_b, const Tensor& c);
+                   bool transpose_b, const Tensor& c, bool accumulate = false);
 
 }  // namespace rwkvlab

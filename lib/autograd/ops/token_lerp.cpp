@@ -32,11 +32,16 @@ class TokenLerp final : public Op {
     for (std::size_t i = first_weight; i < in.size(); ++i) {
       require(in[i].elements() == shape[2], "one weight per channel", in);
     }
-    if (wants_any()) inputs_ = in;
+    if (wants_any()) {
+      x_ = save(0, in[0]), correction_ = save(2, in[2]);
+      inputs_ = in;
+      inputs_[0] = inputs_[2] = Tensor();
+    }
     return blend(in);
   }
 
   Tensors backward(const Tensors& out) override {
+    inputs_[0] = x_.get(), inputs_[2] = correction_.get();
     Tensors grads(inputs_.size());
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       // Corrections and weights always: one loop for both, whose roundings then do not depend on what is wanted.
@@ -59,8 +64,8 @@ class TokenLerp final : public Op {
 
   Recompute recompute(std::size_t output) const override {
     const auto j = static_cast<std::int64_t>(output);
-    return [one = Tensors{inputs_[0], inputs_[1], inputs_[2].rows(j, j + 1), inputs_[first_weight + output]}] {
-      return blend(one)[0];
+    return [x = x_, previous = inputs_[1], all = correction_, j, weight = inputs_[first_weight + output]] {
+      return blend({x.get(), previous, all.get().rows(j, j + 1), weight})[0];
     };
   }
 
@@ -88,7 +93,8 @@ class TokenLerp final : public Op {
     });
     return outputs;
   }
-  Tensors inputs_;
+  Saved x_, correction_;
+  Tensors inputs_;  // the others; all during backward
 };
 
 // y[g, row, c] = x[row, g n + c]; the gradient is copied back.
@@ -101,34 +107,44 @@ class ChannelGroups final : public Op {
     shape_ = in[0].shape();
     require(groups_ > 0 && shape_.rank() == 3 && shape_[2] % groups_ == 0,
             "input [batch, time, channels] whose channels are a multiple of the groups", in);
-    const Tensor y = Tensor::empty({groups_, shape_.rows(), shape_[2] / groups_}, in[0].dtype());
-    for_real(y.dtype(), [&]<class Real>(Real) {
-      each([&](std::int64_t joined, std::int64_t split, std::int64_t n) {
-        std::copy_n(in[0].data<Real>() + joined, n, y.data<Real>() + split);
-      });
-    });
-    return {y};
+    source_ = source(0);
+    return {grouped(in[0], groups_)};
   }
   Tensors backward(const Tensors& out) override {
     const Tensor dx = Tensor::empty(shape_, out[0].dtype());
     for_real(dx.dtype(), [&]<class Real>(Real) {
-      each([&](std::int64_t joined, std::int64_t split, std::int64_t n) {
+      each(shape_, groups_, [&](std::int64_t joined, std::int64_t split, std::int64_t n) {
         std::copy_n(out[0].data<Real>() + split, n, dx.data<Real>() + joined);
       });
     });
     return {dx};
   }
+  // Nothing is kept here; but what can be computed again can be copied again.
+  Recompute recompute(std::size_t) const override {
+    if (!source_) return {};
+    return [source = source_, groups = groups_] { return grouped(source(), groups); };
+  }
 
  private:
+  static Tensor grouped(const Tensor& x, std::int64_t groups) {
+    Tensor y = Tensor::empty({groups, x.shape().rows(), x.shape()[2] / groups}, x.dtype());
+    for_real(y.dtype(), [&]<class Real>(Real) {
+      each(x.shape(), groups, [&](std::int64_t joined, std::int64_t split, std::int64_t n) {
+        std::copy_n(x.data<Real>() + joined, n, y.data<Real>() + split);
+      });
+    });
+    return y;
+  }
   template <class Body>
-  void each(const Body& body) const {
-    const std::int64_t rows = shape_.rows(), n = shape_[2] / groups_;
-    for (std::int64_t g = 0; g < groups_; ++g) {
-      for (std::int64_t row = 0; row < rows; ++row) body(row * shape_[2] + g * n, (g * rows + row) * n, n);
+  static void each(const Shape& shape, std::int64_t groups, const Body& body) {
+    const std::int64_t rows = shape.rows(), n = shape[2] / groups;
+    for (std::int64_t g = 0; g < groups; ++g) {
+      for (std::int64_t row = 0; row < rows; ++row) body(row * shape[2] + g * n, (g * rows + row) * n, n);
     }
   }
   std::int64_t groups_;
   Shape shape_;
+  Recompute source_;
 };
 
 // y[i count + j] = x[i];  ∂x[i] = Σ_j ∂y[i count + j]

@@ -37,13 +37,17 @@ class TokenMix final : public Op {
     if (weighs_ == MixedToken::previous) {
       for (std::size_t i = 2; i < in.size(); ++i) inputs[i] = subtracted_from(1, in[i], like(in[i]));
     }
-    if (wants_any()) inputs_ = inputs;
+    if (wants_any()) {
+      x_ = save(0, x);
+      inputs_ = inputs;
+      inputs_[0] = Tensor();
+    }
     return blend(inputs);
   }
 
   Tensors backward(const Tensors& out) override {
     Tensors grads(inputs_.size());
-    const Tensor& x = inputs_[0];
+    const Tensor x = x_.get();
     if (wants(0)) grads[0] = like(x);
     if (wants(1)) grads[1] = like(inputs_[1]);
     for (std::size_t i = 2; i < inputs_.size(); ++i) grads[i] = like(inputs_[i]);
@@ -63,7 +67,7 @@ class TokenMix final : public Op {
   }
 
   Recompute recompute(std::size_t output) const override {
-    return [one = Tensors{inputs_[0], inputs_[1], inputs_[2 + output]}] { return blend(one)[0]; };
+    return [x = x_, previous = inputs_[1], mix = inputs_[2 + output]] { return blend({x.get(), previous, mix})[0]; };
   }
 
  private:
@@ -86,7 +90,8 @@ class TokenMix final : public Op {
     return outputs;
   }
   MixedToken weighs_;
-  Tensors inputs_;  // mixes are weights of the current token
+  Saved x_;
+  Tensors inputs_;  // without x; mixes are weights of the current token
 };
 
 class LastToken final : public Op {

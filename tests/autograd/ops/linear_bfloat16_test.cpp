@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "autograd/bfloat16_products.h"
+#include "autograd/ops/elementwise.h"
 #include "autograd/ops/linear.h"
 #include "kernels/matmul.h"
 #include "tests/support/op_check.h"
@@ -126,6 +127,22 @@ TEST_F(LinearInBfloat16, WeightsAndSharedInputsAreRoundedOnce) {
   const ProductOperand once = products.input(x.value());
   EXPECT_EQ(products.input(x.value()).bfloat16(), once.bfloat16());
   EXPECT_NE(products.input(weight.value()).bfloat16(), once.bfloat16());
+}
+
+// What is computed again is rounded again, to the same bits, and no copy of it is kept.
+TEST_F(LinearInBfloat16, InputsThatAreComputedAgainAreRoundedAgain) {
+  const Tensor values = normal_tensor({70, 64}, "x").to(DType::f32);
+  const Tensor seed = normal_tensor({70, 128}, "seed").to(DType::f32);
+  const Var weight = leaf({128, 64}, "weight"), other = leaf({128, 64}, "weight");
+  const Bfloat16Products products;
+  const Var x = Var::leaf(values);
+  Tape tape;
+  const Var y = linear(activation(Activation::tanh, x), weight);
+  tape.backward({y}, {seed});
+  Tape second;
+  const Var kept = Var::leaf(activation(Activation::tanh, Var(values)).value());
+  second.backward({linear(kept, other)}, {seed});
+  EXPECT_TRUE(equal_bytes(weight.grad(), other.grad()));
 }
 
 TEST_F(LinearInBfloat16, ShapesAloneCountProductsAndMemory) {
