@@ -63,7 +63,7 @@ Samples read_samples(const RunGroup& group, const std::string& metric, double sm
   std::int64_t last = -1;
   for (const ComparedRun* const run : group.runs) {
     if (run->state == ResultState::failed || run->metrics.count(metric) == 0) continue;
-    const ScalarSeries series = RunFileReader(run->run_file).scalars("metrics/" + metric);
+    const ScalarSeries series = RunFileReader(run->file_of(metric)).scalars("metrics/" + metric);
     const std::vector<double> values = smooth(series.steps, series.values, smoothing);
     for (std::size_t i = 0; i < values.size(); ++i) by_step[series.steps[i]].push_back(values[i]);
     ++seeds;

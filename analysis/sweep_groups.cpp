@@ -184,7 +184,7 @@ std::string labelled(const std::string& axis, const std::string& label) {
 
 std::optional<MetricValue> value_of(const ComparedRun& run, const std::string& metric, const ValueRule& rule) {
   if (!run.is_done() || run.metrics.count(metric) == 0) return std::nullopt;
-  const ScalarSeries series = RunFileReader(run.run_file).scalars(std::string(metrics_prefix) + metric);
+  const ScalarSeries series = RunFileReader(run.file_of(metric)).scalars(std::string(metrics_prefix) + metric);
   std::size_t at = rule.record == "first" ? 0 : series.values.size() - 1;
   if (rule.record == "best") {
     if (rule.direction == Direction::unknown) {

@@ -66,6 +66,28 @@ void read_status(ComparedRun& run, std::vector<std::string>& notes) {
     run.message = "diverged: " + run.message;
 }
 
+// What `rwkvlab eval` measured of the weights that the run ended with.
+void read_evaluations(ComparedRun& run, std::int64_t last_step, std::vector<std::string>& notes) {
+  const fs::path path = run.folder / "eval.h5";
+  if (!is_there(path)) return;
+  try {
+    const RunFileReader reader(path);
+    if (reader.last_step() != last_step) {
+      notes.push_back(fmt::format("{}/eval.h5 is of step {} and left out; the run is at step {}: evaluate it again.",
+                                  run.name, reader.last_step(), last_step));
+      return;
+    }
+    for (SeriesInfo& info : reader.list(metrics_prefix)) {
+      const std::string name = info.path.substr(metrics_prefix.size());
+      if (info.kind != SeriesKind::scalar || info.records == 0 || run.metrics.count(name) != 0) continue;
+      run.metrics.emplace(name, std::move(info));
+      run.evaluated.insert(name);
+    }
+  } catch (const Error& error) {
+    notes.push_back(fmt::format("{}/eval.h5 cannot be read and is left out: {}", run.name, error.what()));
+  }
+}
+
 void read_run(ComparedRun& run, std::vector<std::string>& notes) {
   if (is_there(run.run_file)) {
     const RunFileReader reader(run.run_file);
@@ -78,6 +100,7 @@ void read_run(ComparedRun& run, std::vector<std::string>& notes) {
       if (run.steps == 0 && name.starts_with("train/")) run.steps = reader.steps(info.path).back();
       run.metrics.emplace(name, std::move(info));
     }
+    if (run.run_file == run.folder / "run.h5") read_evaluations(run, reader.last_step(), notes);
   }
   if (run.run_file == run.folder / "run.h5") read_status(run, notes);
 }

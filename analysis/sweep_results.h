@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,10 +36,16 @@ struct ComparedRun {
   double tokens_per_second = 0;               ///< Of its last process; 0: not known.
   Node config;                                ///< The resolved experiment; null for a run that never started.
   std::map<std::string, SeriesInfo> metrics;  ///< By name, without "metrics/".
+  /// Those of `metrics` that `rwkvlab eval` measured: they are in eval.h5 beside the run file.
+  std::set<std::string> evaluated;
 
   /// What tables show for an axis, "—" when this run has no value on it.
   std::string label(const std::string& axis) const;
   bool is_done() const { return state == ResultState::done; }
+  /// The file that holds a metric.
+  std::filesystem::path file_of(const std::string& metric) const {
+    return evaluated.count(metric) == 0 ? run_file : folder / "eval.h5";
+  }
 };
 
 /// Runs that may stand in one table.

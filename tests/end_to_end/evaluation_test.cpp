@@ -60,6 +60,15 @@ TEST_F(EvaluationCommands, FromTextToTable) {
                "eval/text/bits_per_byte,eval/filed/loss,eval/lambada/perplexity,eval/sums/accuracy"});
   EXPECT_EQ(table.code, 0) << table.error;
   EXPECT_THAT(table.out, AllOf(HasSubstr("text/bits_per_byte"), HasSubstr("lambada/perplexity")));
+  EXPECT_EQ(program({"table", "run/eval.h5", "--metric", "eval/filed/loss"}).code, 0);
+  // What was measured before the training went on is no result of it.
+  ASSERT_EQ(program({"run", "small.yaml", "--no-figures", "--out", "run", "--resume", "--set",
+                     "data={kind: tokens, files: [text.tokens]}", "--set", "train.steps=70"})
+                .code,
+            0);
+  EXPECT_THAT(program({"table", "run", "--metric", "eval/loss"}).out,
+              AllOf(HasSubstr("eval.h5 is of step 60"), HasSubstr("evaluate it again")));
+  EXPECT_NE(program({"table", "run", "--metric", "eval/filed/loss"}).code, 0);
 }
 
 TEST_F(EvaluationCommands, ErrorsAreClear) {
