@@ -3,22 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
+#include "autograd/ops/cross_entropy.h"
 #include "base/error.h"
 #include "data/data_set.h"
+#include "kernels/parallel.h"
 
 namespace rwkvlab {
 namespace {
 
+// Whether the target has the largest logit, the first of equal ones.
 template <class Real>
-TargetScore score_row(std::span<const Real> logits, std::int64_t target) {
-  const auto largest = std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const Real logit : logits) sum += std::exp(static_cast<double>(logit) - static_cast<double>(*largest));
-  const auto of_target = static_cast<double>(logits[static_cast<std::size_t>(target)]);
-  return {std::log(sum) + static_cast<double>(*largest) - of_target, largest - logits.begin() == target};
+bool is_first(std::span<const Real> logits, std::int64_t target) {
+  return std::max_element(logits.begin(), logits.end()) - logits.begin() == target;
 }
 
 // The row of a batch: everything but the last token goes in, and the tokens of the target are asked for.
@@ -79,6 +77,7 @@ std::vector<TargetScore> score_targets(const LanguageModel& model, const Tensor&
                                        const ForwardContext& context) {
   const TargetLogits scored = model.target_logits(tokens, targets, context);
   const Tensor& logits = scored.logits.value();
+  const Tensor losses = cross_entropy(scored.logits, scored.targets).row_losses;
   const std::span<const std::int64_t> wanted = scored.targets.span<std::int64_t>();
   const auto vocabulary = static_cast<std::size_t>(logits.shape()[-1]);
   std::vector<std::size_t> rows;
@@ -87,10 +86,14 @@ std::vector<TargetScore> score_targets(const LanguageModel& model, const Tensor&
   }
   std::vector<TargetScore> scores(rows.size());
   for_real(logits.dtype(), [&]<class Real>(Real) {
-    const std::span<const Real> values = logits.span<Real>();
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      scores[i] = score_row<Real>(values.subspan(rows[i] * vocabulary, vocabulary), wanted[rows[i]]);
-    }
+    const std::span<const Real> values = logits.span<Real>(), nats = losses.span<Real>();
+    kernels::parallel_for(static_cast<kernels::Index>(rows.size()), 16, [&](kernels::Index begin, kernels::Index end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        const std::size_t row = rows[i];
+        scores[i] = {static_cast<double>(nats[row]),
+                     is_first<Real>(values.subspan(row * vocabulary, vocabulary), wanted[row])};
+      }
+    });
   });
   return scores;
 }
