@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace rwkvlab {
@@ -29,9 +30,7 @@ std::string number(double value, const char* format) {
 }
 
 // Calls may be odd in number of steps: one decimal then.
-std::string count(double calls) {
-  return fmt::format("{:.{}f}", calls, calls == static_cast<std::int64_t>(calls) ? 0 : 1);
-}
+std::string count(double calls) { return fmt::format("{:.{}f}", calls, calls == std::floor(calls) ? 0 : 1); }
 
 std::string line(const Breakdown& b, const ProfileRow& row, const std::string& name) {
   const auto milliseconds = [&](double seconds) { return number(1e3 * per_step(b, seconds), "{:.2f}"); };

@@ -58,11 +58,11 @@ DataBenchRow bench_data(const TrainWorkload& workload, const TrainBenchOptions& 
 }
 
 std::string text(const std::vector<DataBenchRow>& rows) {
-  std::string result = fmt::format("{:<24}{:>8}{:>16}{:>20}{:>20}{:>14}\n", "data", "tokens", "ms per batch",
+  std::string result = fmt::format("{:<24}{:>8}{:>16}{:>22}{:>23}{:>13}\n", "data", "tokens", "ms per batch",
                                    "tokens/s of batches", "tokens/s of training", "of a step");
   for (const DataBenchRow& row : rows) {
     const DataTiming& t = row.timing;
-    result += fmt::format("{:<24}{:>8.0f}{:>16.3f}{:>20.0f}{:>20.0f}{:>12.2f} %\n", row.name, t.tokens, 1e3 * t.batch,
+    result += fmt::format("{:<24}{:>8.0f}{:>16.3f}{:>22.0f}{:>23.0f}{:>11.2f} %\n", row.name, t.tokens, 1e3 * t.batch,
                           t.tokens / t.batch, t.tokens / t.step, 100 * row.share());
   }
   return result;

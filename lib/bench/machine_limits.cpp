@@ -31,6 +31,11 @@ double MachineLimits::seconds(double flops, double bfloat16_flops, double bytes)
   return std::max(arithmetic, bytes / memory_rate);
 }
 
+void MachineLimits::reached(double flops, bool in_bfloat16, double seconds) {
+  double& rate = in_bfloat16 ? bfloat16_rate : product_rate;
+  rate = std::max(rate, flops / seconds);
+}
+
 LimitProbe::LimitProbe() : a_(Tensor::full({elements}, 0.5)), b_(Tensor::full({elements}, 0.25)), c_(a_.clone()) {}
 
 std::vector<Candidate> LimitProbe::candidates() const {

@@ -20,6 +20,8 @@ struct MachineLimits {
   /// The shortest time for so much arithmetic (of which `bfloat16_flops` in bfloat16) and memory traffic: the larger
   /// one of the two, because they overlap.
   double seconds(double flops, double bfloat16_flops, double bytes) const;
+  /// Products that the same run did in this time: a rate that was reached is no more than the limit.
+  void reached(double flops, bool in_bfloat16, double seconds);
 };
 
 /// The candidates that measure them: products of 1024 x 1024 matrices, as oneDNN threads them, and c = a + b over

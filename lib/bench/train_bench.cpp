@@ -258,6 +258,9 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
   for (int i = 0; i < options.profiled_steps; ++i) training.step();
   profiler.stop();
   report.breakdown = {summarise(profiler), LimitProbe::limits(timings, first_limit), chrome_trace(profiler)};
+  if (report.precision == float32_precision) {  // Else there are products of both kinds.
+    report.breakdown.limits.reached(report.product_flops, false, report.products);
+  }
   return report;
 }
 

@@ -123,6 +123,11 @@ TEST(MachineLimits, AreOfTheSlowerPart) {
   EXPECT_DOUBLE_EQ(limits.seconds(100, 0, 5), 1);
   EXPECT_DOUBLE_EQ(limits.seconds(100, 100, 1), 0.5);
   EXPECT_DOUBLE_EQ(limits.seconds(100, 60, 20), 2);
+  limits.reached(50, false, 1);
+  EXPECT_EQ(limits.product_rate, 100);
+  limits.reached(150, false, 1);
+  EXPECT_EQ(limits.product_rate, 150);
+  limits.product_rate = 100;
   limits.bfloat16_rate = 0;  // A processor without.
   EXPECT_DOUBLE_EQ(limits.seconds(100, 60, 1), 1);
 }

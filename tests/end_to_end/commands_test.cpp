@@ -118,5 +118,40 @@ TEST_F(Commands, VerifyExitCodes) {
   EXPECT_EQ(nlohmann::json::parse(both.out.substr(0, both.out.find('\n')))["case"], "time_mix");
 }
 
+TEST_F(Commands, ProfilesARun) {
+  const Finished run = program({"run", "small.yaml", "--no-figures", "--profile", "--out", "profiled", "--set",
+                                "train.steps=6", "--set", "eval.every=0"});
+  EXPECT_EQ(run.code, 0) << run.error;
+  EXPECT_THAT(run.out, HasSubstr("profile        4 steps in profiled/trace.json"));
+  EXPECT_FALSE(nlohmann::json::parse(file("profiled/trace.json")).at("traceEvents").empty());
+  folder_.make("sweep.yaml", "extends: small.yaml\nsweep: {grid: {model.width: [8, 16]}}\n");
+  const Finished sweep = program({"run", "sweep.yaml", "--profile"});
+  EXPECT_EQ(sweep.code, 2);
+  EXPECT_THAT(sweep.error, HasSubstr("log.profile"));
+}
+
+TEST_F(Commands, MeasuresSpeed) {
+  if (program({"--help"}).out.find("bench") == std::string::npos) GTEST_SKIP() << "built without Google Benchmark";
+  const std::vector<std::string> quick = {"--repetitions", "1", "--seconds", "0.001", "--threads", "1"};
+  const auto bench = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "bench");
+    arguments.insert(arguments.end(), quick.begin(), quick.end());
+    return program(arguments);
+  };
+  const Finished train = bench({"train", "small.yaml", "--breakdown", "both", "--trace", "trace.json"});
+  EXPECT_EQ(train.code, 0) << train.error;
+  EXPECT_THAT(train.out, AllOf(HasSubstr("of limit"), HasSubstr("blocks.*.att"), HasSubstr("adamw")));
+  EXPECT_FALSE(nlohmann::json::parse(file("trace.json")).at("traceEvents").empty());
+  const Finished kernels = bench({"kernels", "adam", "--json"});
+  EXPECT_EQ(kernels.code, 0) << kernels.error;
+  EXPECT_EQ(nlohmann::json::parse(kernels.out)[0].at("kernels")[0].at("name"), "adam");
+  const Finished data = bench({"data", "small.yaml", "--set", "train.batch=1"});
+  EXPECT_EQ(data.code, 0) << data.error;
+  EXPECT_THAT(data.out, HasSubstr("small "));
+  EXPECT_EQ(bench({"kernels", "wkv9"}).code, 2);
+  EXPECT_EQ(bench({"data", "nothing"}).code, 2);
+  EXPECT_EQ(bench({"train", "--breakdown", "all"}).code, 2);
+}
+
 }  // namespace
 }  // namespace rwkvlab
