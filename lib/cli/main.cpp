@@ -1,6 +1,9 @@
 // The program: reads the command line, runs a sub-command, and turns errors into messages and exit codes.
 #include <fmt/format.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <csignal>
@@ -69,6 +72,15 @@ void choose_how_threads_wait(char** arguments) {
   // Without /proc the program goes on as it is.
 }
 
+// What a training step frees beside its tensors, the next one needs again: it is not worth a page fault.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  constexpr int kept_bytes = 64 << 20;
+  mallopt(M_TRIM_THRESHOLD, kept_bytes);
+  mallopt(M_MMAP_THRESHOLD, kept_bytes);
+#endif
+}
+
 // What is wrong with a word that stands where a sub-command must, or "". CLI11 would only say that one is required.
 std::string unknown_command_text(const CLI::App& app, int count, char** arguments) {
   const CLI::App* at = &app;
@@ -131,5 +143,6 @@ int main(int count, char** arguments) {
 
 int main(int count, char** arguments) {
   rwkvlab::cli::choose_how_threads_wait(arguments);
+  rwkvlab::cli::keep_freed_memory();
   return rwkvlab::cli::main(count, arguments);
 }

@@ -34,15 +34,12 @@ std::byte* map_aligned(std::size_t bytes) {
 }  // namespace
 
 std::byte* PageArena::take(std::size_t bytes) {
-  auto found = by_size_.lower_bound({bytes, nullptr});
-  if (found == by_size_.end()) {
-    if (!grow(bytes)) return nullptr;
-    found = by_size_.lower_bound({bytes, nullptr});
-  }
-  const auto [size, memory] = *found;
-  erase(by_address_.find(memory));
-  if (size > bytes) insert(memory + bytes, size - bytes);
-  return memory;
+  if (by_size_.lower_bound({bytes, nullptr}) == by_size_.end() && !grow(bytes)) return nullptr;
+  const std::size_t size = by_size_.lower_bound({bytes, nullptr})->first;
+  std::byte* const run = std::prev(by_size_.lower_bound({size + 1, nullptr}))->second;
+  erase(by_address_.find(run));
+  if (size > bytes) insert(run, size - bytes);
+  return run + (size - bytes);
 }
 
 void PageArena::give(std::byte* memory, std::size_t bytes) {

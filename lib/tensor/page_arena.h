@@ -9,11 +9,12 @@
 
 namespace rwkvlab {
 
-/// Whole pages from the system. A request takes the smallest free run of pages that is large enough (the lowest of
-/// equal ones) and leaves the rest; a run that is given back joins its free neighbours, so that memory serves buffers
-/// of other sizes next, and what a training holds from the system stays near what its tensors hold at their peak. The
-/// system is asked for more in steps of many megabytes, in huge pages where it has them (fewer page faults, and fewer
-/// misses of the processor's address cache); pages that are never touched cost nothing. Not thread-safe.
+/// Whole pages from the system. A request takes the end of the smallest free run of pages that is large enough (of the
+/// highest one of equals): what the system gives next lies below, so that free pages gather there. A run that is given
+/// back joins its free neighbours, so that memory serves buffers of other sizes next, and what a training holds from
+/// the system stays near what its tensors hold at their peak. The system is asked for more in steps of many megabytes,
+/// in huge pages where it has them (fewer page faults, and fewer misses of the processor's address cache); pages that
+/// are never touched cost nothing. Not thread-safe.
 class PageArena {
  public:
   static constexpr std::size_t page = 4096;
