@@ -13,38 +13,48 @@ namespace {
 thread_local const StoredWeights* in_use = nullptr;
 thread_local StoredWeights::Survey* surveying = nullptr;
 
+// Sizes alone.
+kernels::StoredRows shape_of(const StoredWeights::Use& use, WeightFormat format) {
+  const Shape& shape = use.weight.shape();
+  check_invariant(shape.rank() == 2, "weights of linear layers are matrices");
+  return {format, shape[use.input_major ? 1 : 0], shape[use.input_major ? 0 : 1], nullptr, nullptr};
+}
+
 }  // namespace
 
-StoredWeight::StoredWeight(const Tensor& weight, bool input_major, WeightFormat format) {
-  check_invariant(weight.shape().rank() == 2, "weights of linear layers are matrices");
-  rows_.format = format;
-  rows_.outputs = weight.shape()[input_major ? 1 : 0];
-  rows_.inputs = weight.shape()[input_major ? 0 : 1];
-  words_ = Buffer::allocate(static_cast<std::size_t>(kernels::stored_bytes(format, rows_.outputs, rows_.inputs)));
-  if (format == WeightFormat::int8) {
-    scales_ = Buffer::allocate(static_cast<std::size_t>(rows_.outputs) * sizeof(float));
+StoredWeights::StoredWeights(WeightFormat format, const std::vector<Use>& uses) : format_(format) {
+  std::int64_t words = 0, scales = 0;
+  for (const Use& use : uses) {
+    const kernels::StoredRows rows = shape_of(use, format);
+    words += kernels::stored_bytes(format, rows.outputs, rows.inputs);
+    scales += rows.outputs;
   }
-  if (ShapeOnly::active()) return;
-  const auto values = weight.span<float>();
-  if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
-    throw DataError(fmt::format("a weight {} holds a value that is NaN or infinite; it cannot be stored as {}",
-                                weight.shape().text(), kernels::name(format)));
-  }
-  auto* const scales = scales_ ? reinterpret_cast<float*>(scales_->data()) : nullptr;
-  kernels::store_rows(format, rows_.outputs, rows_.inputs, weight.data<float>(), input_major, words_->data(), scales);
-  rows_.words = words_->data();
-  rows_.scales = scales;
+  words_ = Buffer::allocate(static_cast<std::size_t>(words));
+  if (format == WeightFormat::int8) scales_ = Buffer::allocate(static_cast<std::size_t>(scales) * sizeof(float));
 }
 
 void StoredWeights::store(const Use& use, const Tensor& key) {
-  weights_[key.identity()].push_back({key, use.input_major, StoredWeight(use.weight, use.input_major, format_)});
+  const auto values = use.weight.span<float>();
+  if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
+    throw DataError(fmt::format("a weight {} holds a value that is NaN or infinite; it cannot be stored as {}",
+                                use.weight.shape().text(), kernels::name(format_)));
+  }
+  kernels::StoredRows rows = shape_of(use, format_);
+  std::byte* const words = words_->data() + used_words_;
+  float* const scales = scales_ ? reinterpret_cast<float*>(scales_->data()) + used_scales_ : nullptr;
+  kernels::store_rows(format_, rows.outputs, rows.inputs, use.weight.data<float>(), use.input_major, words, scales);
+  rows.words = words;
+  rows.scales = scales;
+  used_words_ += kernels::stored_bytes(format_, rows.outputs, rows.inputs);
+  used_scales_ += rows.outputs;
+  weights_[key.identity()].push_back({key, use.input_major, rows});
 }
 
-const StoredWeight* StoredWeights::find(const Tensor& weight, bool input_major) const {
+const kernels::StoredRows* StoredWeights::find(const Tensor& weight, bool input_major) const {
   const auto found = weights_.find(weight.identity());
   if (found == weights_.end()) return nullptr;
   for (const Entry& entry : found->second) {
-    if (entry.input_major == input_major && entry.key.shape() == weight.shape()) return &entry.weight;
+    if (entry.input_major == input_major && entry.key.shape() == weight.shape()) return &entry.rows;
   }
   return nullptr;
 }
@@ -52,7 +62,7 @@ const StoredWeight* StoredWeights::find(const Tensor& weight, bool input_major) 
 std::int64_t StoredWeights::bytes_read() const {
   std::int64_t bytes = 0;
   for (const auto& [identity, entries] : weights_) {
-    for (const Entry& entry : entries) bytes += kernels::bytes_read(entry.weight.rows());
+    for (const Entry& entry : entries) bytes += kernels::bytes_read(entry.rows);
   }
   return bytes;
 }

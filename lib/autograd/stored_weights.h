@@ -12,19 +12,6 @@ namespace rwkvlab {
 
 using kernels::WeightFormat;
 
-/// A weight matrix that has been stored for inference.
-class StoredWeight {
- public:
-  /// weight: float32 [outputs, inputs], or [inputs, outputs] when `input_major`. Throws DataError when an element is
-  /// not finite. In shape-only mode only its size is known.
-  StoredWeight(const Tensor& weight, bool input_major, WeightFormat format);
-  const kernels::StoredRows& rows() const { return rows_; }
-
- private:
-  std::shared_ptr<Buffer> words_, scales_;
-  kernels::StoredRows rows_;
-};
-
 /// The stored weights of a model, found by the tensor that they replace.
 class StoredWeights {
  public:
@@ -34,13 +21,16 @@ class StoredWeights {
     bool input_major = false;
   };
 
-  explicit StoredWeights(WeightFormat format) : format_(format) {}
+  /// Makes room for float32 weights, one after the other in this order, in one piece of memory: a pass that uses them
+  /// in the same order reads it from one end to the other, in the large pages that the system gives to large pieces.
+  StoredWeights(WeightFormat format, const std::vector<Use>& uses);
   WeightFormat format() const { return format_; }
 
-  /// Stores a weight under the identity of `weight`; `key` in its place when the tensor is about to be replaced by one
-  /// without memory.
+  /// Stores the next weight, to be found by the identity of `key`: the weight itself, or a tensor without memory that
+  /// takes its place. Throws DataError when an element is not finite.
   void store(const Use& use, const Tensor& key);
-  const StoredWeight* find(const Tensor& weight, bool input_major) const;
+  /// Null: not stored.
+  const kernels::StoredRows* find(const Tensor& weight, bool input_major) const;
 
   /// Bytes that one pass over all stored weights reads.
   std::int64_t bytes_read() const;
@@ -79,9 +69,11 @@ class StoredWeights {
   struct Entry {
     Tensor key;  // Held, so that no other tensor can take its place.
     bool input_major;
-    StoredWeight weight;
+    kernels::StoredRows rows;
   };
   WeightFormat format_;
+  std::shared_ptr<Buffer> words_, scales_;
+  std::int64_t used_words_ = 0, used_scales_ = 0;  // bytes, numbers
   std::unordered_map<const void*, std::vector<Entry>> weights_;
 };
 

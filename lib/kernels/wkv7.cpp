@@ -6,6 +6,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 #include "kernels/vector_math.h"
+#include "kernels/wkv7_step.h"
 
 namespace rwkvlab::kernels {
 namespace {
@@ -139,6 +140,7 @@ void forward_tiles(const Wkv7Forward<Real>& call) {
 /// A wider tile reads the keys' numbers less often; a narrower one wastes less on small heads, and makes more units.
 template <class Real>
 void wkv7_forward(const Wkv7Forward<Real>& call) {
+  if (is_wkv7_step(call)) return wkv7_step(call);
   if (call.size.value_size <= 32 || call.size.states() < 8) {
     forward_tiles<32>(call);
   } else {

@@ -56,10 +56,11 @@ WeightFormat weight_format_named(const std::string& name) {
 }
 
 std::shared_ptr<const StoredWeights> store_weights(LanguageModel& model, WeightFormat format) {
-  auto stored = std::make_shared<StoredWeights>(format);
+  const std::vector<StoredWeights::Use> uses = linear_weights(model);
+  auto stored = std::make_shared<StoredWeights>(format, uses);
   const std::vector<Parameter*> parameters = model.parameters();
   const std::set<const Parameter*> replaceable = parameters_of_linear_layers(model);
-  for (const StoredWeights::Use& use : linear_weights(model)) {
+  for (const StoredWeights::Use& use : uses) {
     Parameter& parameter = owner(parameters, use.weight);
     const bool replaces = replaceable.count(&parameter) > 0;
     const Tensor key = replaces ? Tensor::placeholder(use.weight.shape()) : use.weight;

@@ -15,7 +15,7 @@ using testing::StartsWith;
 
 class Generate : public Program {
  protected:
-  Generate() { EXPECT_EQ(train("run").code, 0); }
+  Generate() { EXPECT_EQ(train("run", {"--set", "data.tokens=characters"}).code, 0); }
   Finished generate(std::vector<std::string> arguments, const std::string& tokens = "40",
                     const std::string& seed = "3") const {
     arguments.insert(arguments.begin(), {"generate", "run", "--tokens", tokens, "--seed", seed});
@@ -39,7 +39,7 @@ TEST_F(Generate, GoesOnFromASavedState) {
   const Finished rest = generate({"--state", "half.safetensors"}, "30");
   ASSERT_EQ(rest.code, 0) << rest.error;
   EXPECT_EQ(".12+84=" + whole.substr(7, 10) + rest.out, whole);
-  ASSERT_EQ(train("other", {"--set", "seed=9"}).code, 0);
+  ASSERT_EQ(train("other", {"--set", "seed=9", "--set", "data.tokens=characters"}).code, 0);
   const Finished other = program({"generate", "other", "--state", "half.safetensors"});
   EXPECT_EQ(other.code, 3);
   EXPECT_THAT(other.error, HasSubstr("other weights"));

@@ -26,8 +26,8 @@ class Linear final : public Op {
             in);
     const Tensor y = Tensor::empty(x.shape().with_last(outputs_of(weight.shape())), x.dtype());
     if (StoredWeights::Survey* const survey = StoredWeights::Survey::current()) survey->note(weight, input_major_);
-    if (const StoredWeight* const stored = stored_weight(x, weight)) {
-      kernels::row_product(stored->rows(), x.shape().rows(), x.data<float>(), y.data<float>());
+    if (const kernels::StoredRows* const stored = stored_weight(x, weight)) {
+      kernels::row_product(*stored, x.shape().rows(), x.data<float>(), y.data<float>());
     } else {
       choose_operands(x, weight);
       multiply_into({x.shape().rows(), y.shape()[-1], x.shape()[-1]}, x_, false, weight_, !input_major_, y);
@@ -78,9 +78,9 @@ class Linear final : public Op {
 
  private:
   // What inference has stored in place of the weight; null: nothing.
-  const StoredWeight* stored_weight(const Tensor& x, const Tensor& weight) const {
+  const kernels::StoredRows* stored_weight(const Tensor& x, const Tensor& weight) const {
     const StoredWeights* const all = StoredWeights::current();
-    const StoredWeight* const stored =
+    const kernels::StoredRows* const stored =
         all != nullptr && !ShapeOnly::active() ? all->find(weight, input_major_) : nullptr;
     if (stored != nullptr) {
       check_invariant(!wants_any() && x.dtype() == DType::f32, "stored weights are for inference in float32");
