@@ -70,7 +70,8 @@ void convert_elements(const std::string& file, const TensorEntry& entry, const s
   if (type == "I64") return convert_plain<std::int64_t>(from, into);
   if (type == "I32") return convert_plain<std::int32_t>(from, into);
   if (type == "I16") return convert_plain<std::int16_t>(from, into);
-  if (type == "I8") return convert_plain<std::int8_t>(from, into);
+  if (type == "I8")
+    return convert<std::uint8_t>(from, into, [](int value) { return value < 128 ? value : value - 256; });
   if (type == "U32") return convert_plain<std::uint32_t>(from, into);
   if (type == "U16") return convert_plain<std::uint16_t>(from, into);
   if (type == "U8") return convert_plain<std::uint8_t>(from, into);

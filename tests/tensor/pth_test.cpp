@@ -183,6 +183,22 @@ TEST_F(Pth, FaultyArchivesAreExplained) {
   EXPECT_THAT(message_of<DataError>([&] { open_tensor_file(text); }), HasSubstr("no .pth file"));
 }
 
+TEST_F(Pth, NamesThatAreThereTwiceAreRefused) {
+  const auto refused = [&](const std::string& pickle, const std::vector<std::string>& records) {
+    write_atomically(folder_ / "twice.pth", [&](AtomicFile& file) {
+      detail::ZipWriter zip(file);
+      zip.add("archive/data.pkl", pickle);
+      for (const std::string& record : records) zip.add(record, "12345678");
+      zip.finish();
+    });
+    return message_of<DataError>([&] { PthFile(folder_ / "twice.pth"); });
+  };
+  const std::string pickle = detail::write_pickle({{"w", Tensor::zeros({2})}, {"w", Tensor::zeros({2})}}, {});
+  EXPECT_THAT(refused(pickle, {"archive/data/0", "archive/data/1"}), HasSubstr("the tensor 'w' is there twice"));
+  EXPECT_THAT(refused(pickle, {"archive/data/0", "archive/data/0"}), HasSubstr("the record 'archive/data/0' is there"));
+  EXPECT_THAT(refused(pickle, {"archive/data/1"}), HasSubstr("record 'data/0', which is missing"));
+}
+
 TEST_F(Pth, LargeArchivesHave64BitPlaces) {
   const std::string body(1000, 'x');
   write_atomically(folder_ / "large.zip", [&](AtomicFile& file) {
