@@ -95,15 +95,23 @@ GenerateBenchReport bench_generate(const TrainWorkload& workload, const Generate
         std::span(tokens).subspan(static_cast<std::size_t>(read), static_cast<std::size_t>(position - read)));
     read = position;
     const GenerationState before = generator.state();
+    const auto go_back = [&] {
+      if (before.logits.defined()) {
+        generator.set_state(before);
+      } else {
+        generator = Generator(*model, stored.get(), options.sequences);
+      }
+    };
+    // Where the state has one size, no step depends on how many came before, and going back would only take time.
+    const bool grows = !Generator::mixes_lengths(*model);
     const Candidate step = {"token", [&] {
-                              if (before.logits.defined()) generator.set_state(before);
+                              if (grows) go_back();
                               generator.step(next);
                             }};
     const std::vector<Timing> timings = measure({reading, step}, options.repetitions, options.seconds);
     report.read = report.read == 0 ? timings[0].minimum : std::min(report.read, timings[0].minimum);
     report.positions.push_back({position, timings[1].minimum, state_bytes(generator.state())});
-    if (before.logits.defined()) generator.set_state(before);
-    if (!before.logits.defined()) generator = Generator(*model, stored.get(), options.sequences);
+    go_back();
   }
   report.peak_resident = peak_resident_bytes();
   return report;
