@@ -77,7 +77,10 @@ TEST_F(Generate, TakesEveryFormatAndSaysWhatIsWrong) {
 
 TEST_F(Generate, CtrlCEndsWithAWholeLine) {
   Running running(folder_.path(), {"generate", "run", "--prompt", ".", "--tokens", "100000000"});
-  while (text_of(folder_ / ".stdout").size() < 100) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  // Half a minute for a start that takes milliseconds.
+  for (int turn = 0; turn < 15000 && text_of(folder_ / ".stdout").size() < 100; ++turn) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
   running.send(SIGINT);
   const Finished finished = running.finish();
   EXPECT_EQ(finished.code, 130);
