@@ -206,7 +206,8 @@ void restore_rows(const StoredRows& stored, Index begin, Index end, float* weigh
       const auto* const bytes = reinterpret_cast<const std::int8_t*>(from);
       const float scale = stored.scales[output];
       for (Index i = 0; i < inputs; ++i) {
-        to[i] = scale * static_cast<float>(bytes[i / 64 * 64 + i % 32 * 2 + i / 32 % 2]);
+        const Index at = i / 64 * 64 + i % 32 * 2 + i / 32 % 2;
+        to[i] = scale * static_cast<float>(bytes[at]);
       }
     }
   }
