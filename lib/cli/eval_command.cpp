@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -115,10 +116,26 @@ void add(Findings& findings, const std::string& name, const char* metric, const 
   findings.json[metric] = value;
 }
 
-TokenText open_text(const EvalArguments& arguments, const Tokenizer& tokenizer) {
+// The tokens of token files must mean what they mean to the model, where that is known.
+TokenText open_token_files(const std::vector<fs::path>& paths, const TrainedModel& trained) {
+  TokenText text(paths);
+  if (trained.has_tokenizer && !(*text.tokenizer() == trained.tokenizer)) {
+    throw DataError(fmt::format(
+        "{}: made with another tokenizer ({}, {} tokens) than that of the model ({}, {} tokens)", text.names(),
+        text.tokenizer()->kind(), text.tokenizer()->size(), trained.tokenizer.kind(), trained.tokenizer.size()));
+  }
+  return text;
+}
+
+TokenText open_text(const EvalArguments& arguments, const TrainedModel& trained) {
   const std::vector<fs::path> paths(arguments.files.begin(), arguments.files.end());
-  if (is_token_file(paths.front())) return TokenText(paths);
-  return {std::make_shared<const TextSource>(paths), std::make_shared<const Tokenizer>(tokenizer)};
+  const auto token_files = std::count_if(paths.begin(), paths.end(), is_token_file);
+  if (token_files == static_cast<std::ptrdiff_t>(paths.size())) return open_token_files(paths, trained);
+  if (token_files > 0) {
+    throw DataError(fmt::format("{} of the {} files {} tokens, the others text; evaluate them one after the other",
+                                token_files, paths.size(), token_files == 1 ? "holds" : "hold"));
+  }
+  return {std::make_shared<const TextSource>(paths), std::make_shared<const Tokenizer>(trained.tokenizer)};
 }
 
 Findings eval_text(const EvalArguments& arguments, const Evaluated& evaluated) {
@@ -127,7 +144,7 @@ Findings eval_text(const EvalArguments& arguments, const Evaluated& evaluated) {
   options.tokens_per_batch = arguments.tokens_per_batch;
   const int trained_at = evaluated.trained().loaded.experiment.train.context;
   options.context = arguments.context > 0 ? arguments.context : trained_at > 0 ? trained_at : 1024;
-  const TokenText text = open_text(arguments, evaluated.tokenizer());
+  const TokenText text = open_text(arguments, evaluated.trained());
   ProgressLine progress("tokens");
   const TextEvaluation result = evaluate_text(evaluated.model(), text, options, progress.callback());
 

@@ -132,6 +132,10 @@ class Generation {
     Generator generator(*trained_.model, stored_.get());
     if (!arguments_.state.empty()) {
       generator.set_state(load_state(*trained_.model, fingerprint_, arguments_.state));
+      if (generator.sequences() != 1) {
+        throw DataError(fmt::format("{}: a state of {} sequences, expected one, as --save-state writes it",
+                                    arguments_.state, generator.sequences()));
+      }
     }
     generator.read(prompt);
     return generator.state();
@@ -174,6 +178,12 @@ class Generation {
     if (isatty(STDOUT_FILENO) != 0) show("\n");
   }
 
+  // Models may have room for more tokens than their tokenizer knows; those are never said.
+  std::span<const float> known_logits(const Generator& generator, std::size_t sequence) const {
+    const std::span<const float> all = generator.logits(static_cast<std::int64_t>(sequence));
+    return all.first(std::min(all.size(), static_cast<std::size_t>(trained_.tokenizer.size())));
+  }
+
   void continue_sequences(Generator& generator, std::size_t first) {
     const auto count = static_cast<std::size_t>(generator.sequences());
     std::vector<std::int64_t> tokens(count, 0);
@@ -186,7 +196,7 @@ class Generation {
       for (std::size_t s = 0; s < count; ++s) {
         Saying& saying = sayings_[first + s];
         if (saying.ended()) continue;
-        tokens[s] = samplers_[first + s].draw(generator.logits(static_cast<std::int64_t>(s)), positions_[first + s]++);
+        tokens[s] = samplers_[first + s].draw(known_logits(generator, s), positions_[first + s]++);
         if (tokens[s] == trained_.tokenizer.end_of_text()) {
           saying.end();
         } else {

@@ -80,6 +80,12 @@ Continuation encode_choice(const Tokenizer& tokenizer, const std::vector<std::in
   const auto border = whole.begin() + static_cast<std::ptrdiff_t>(std::min(before.size(), whole.size()));
   item.context.insert(item.context.end(), whole.begin(), border);
   item.target.assign(border, whole.end());
+  if (item.target.empty()) {
+    throw DataError(
+        fmt::format("{}: the tokenizer joins the choice '{}' with what stands before it, which leaves no token to "
+                    "score; let the context end where a word does",
+                    place, choice));
+  }
   return item;
 }
 

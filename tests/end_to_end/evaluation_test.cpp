@@ -85,6 +85,21 @@ TEST_F(EvaluationCommands, ErrorsAreClear) {
   folder_.make("empty.txt", "");
   EXPECT_THAT(program({"tokenize", "empty.txt", "--tokenizer", "bytes", "-o", "x"}).error, HasSubstr("no text"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
+
+  // Tokens of another tokenizer would be scored as if they were the model's, and token files as if they were text.
+  ASSERT_EQ(train("run").code, 0);
+  folder_.make("world.txt", small_world());
+  for (const std::string tokenizer : {"world.txt", "bytes"})
+    ASSERT_EQ(program({"tokenize", "text.txt", "--tokenizer", tokenizer, "-o", tokenizer + ".tokens"}).code, 0);
+  EXPECT_EQ(program({"eval", "text", "run", "bytes.tokens", "--limit", "100"}).code, 0);
+  const Finished other = program({"eval", "text", "run", "world.txt.tokens", "--limit", "100"});
+  EXPECT_EQ(other.code, 3);
+  EXPECT_THAT(other.error, HasSubstr("made with another tokenizer (world, 264 tokens)"));
+  for (const auto& [first, second] : {std::pair("text.txt", "bytes.tokens"), std::pair("bytes.tokens", "text.txt")}) {
+    const Finished mixed = program({"eval", "text", "run", first, second});
+    EXPECT_EQ(mixed.code, 3);
+    EXPECT_THAT(mixed.error, HasSubstr("1 of the 2 files holds tokens"));
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tensor/safetensors.h"
 #include "tests/end_to_end/experiment.h"
 
 namespace rwkvlab {
@@ -43,6 +44,33 @@ TEST_F(Generate, GoesOnFromASavedState) {
   const Finished other = program({"generate", "other", "--state", "half.safetensors"});
   EXPECT_EQ(other.code, 3);
   EXPECT_THAT(other.error, HasSubstr("other weights"));
+}
+
+TEST_F(Generate, RefusesAStateOfSeveralSequences) {
+  ASSERT_EQ(generate({"--prompt", ".12+84=", "--save-state", "one.safetensors"}, "0").code, 0);
+  {
+    const SafetensorsFile one(folder_ / "one.safetensors");
+    std::vector<NamedTensor> twice;
+    for (const std::string& name : one.names()) {
+      const Tensor row = one.tensor(name);
+      std::vector<std::int64_t> sizes(row.shape().sizes().begin(), row.shape().sizes().end());
+      sizes[0] = 2;
+      twice.push_back({name, Tensor::empty(Shape(sizes), row.dtype())});
+      for (const std::int64_t place : {0, 1}) twice.back().tensor.rows(place, place + 1).copy_from(row);
+    }
+    write_safetensors(folder_ / "two.safetensors", twice, one.metadata());
+  }
+  EXPECT_EQ(generate({"--state", "one.safetensors"}).code, 0);
+  const Finished two = generate({"--state", "two.safetensors"});
+  EXPECT_EQ(two.code, 3);
+  EXPECT_THAT(two.error, HasSubstr("a state of 2 sequences, expected one"));
+}
+
+TEST_F(Generate, SaysOnlyWhatTheTokenizerKnows) {
+  ASSERT_EQ(train("wide", {"--set", "model.vocabulary_size=2000", "--set", "train.steps=1"}).code, 0);
+  const Finished said = program({"generate", "wide", "--prompt", ".", "--tokens", "50", "--temperature", "10",
+                                 "--top-p", "1", "--tokenizer", "bytes"});
+  EXPECT_EQ(said.code, 0) << said.error;
 }
 
 TEST_F(Generate, EndsAtAStopTextThatIsNotShown) {

@@ -15,6 +15,7 @@
 #include "evaluate/evaluate_text.h"
 #include "evaluate/evaluation_file.h"
 #include "record/run_file_reader.h"
+#include "tests/data/small_vocabularies.h"
 #include "tests/models/params_of.h"
 #include "tests/support/tensors.h"
 #include "tests/temporary_folder.h"
@@ -312,6 +313,13 @@ TEST_F(Benchmarks, ErrorsNameTheLine) {
   EXPECT_THAT(refusal(R"({"context": "c", "choices": ["a", 3], "gold": 0})", true), HasSubstr("line 2"));
   EXPECT_THAT(refusal(R"({"choices": ["a", "b"], "gold": 0})", true), HasSubstr("'context'"));
   EXPECT_THROW(evaluate_lambada(*model_, bytes_, folder_.make("empty.jsonl", "")), DataError);
+  // "ab" "c" are two tokens and "abcd" is one: without tokens, the choice would be certain.
+  const Tokenizer world = Tokenizer::open(folder_.make("world.txt", small_world()));
+  const auto wide = disturbed_model("layers: 1, width: 8, vocabulary_size: 264, time_mix: {kind: rwkv4}");
+  const fs::path joined =
+      folder_.make("joined.jsonl", R"({"context": "abc", "choices": ["e", "d"], "gold": 0, "delimiter": ""})");
+  EXPECT_THAT(message_of<DataError>([&] { evaluate_choice(*wide, world, joined); }),
+              AllOf(HasSubstr("line 1"), HasSubstr("joins the choice 'd'")));
   EXPECT_THAT(message_of<ConfigError>([] { start_token_named("newlin"); }), HasSubstr("'newline'"));
 }
 
