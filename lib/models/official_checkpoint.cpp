@@ -135,6 +135,10 @@ class Recogniser {
     }
     model.set("time_mix", time_mix.node());
     model.set("channel_mix", channel_mix("blocks.0.ffn.").node());
+    if (const std::string_view kind = channel_mix_kind("blocks.0.ffn."); kind != kind_ && kind != "mish_glu") {
+      result_.version += fmt::format(" with the channel mix {}", kind);
+      result_.notes.push_back("official code does not read this pair of time mix and channel mix");
+    }
     if (starts_with_ffn) model.set("pre_ffn", channel_mix("blocks.0.ffnPre.").node());
   }
 
@@ -264,14 +268,21 @@ class Recogniser {
     return mix;
   }
 
+  // The names of the token shift tell it; it need not be of the time mix's generation.
+  const char* channel_mix_kind(const std::string& start) const {
+    if (has(start + "aa.weight")) return "mish_glu";
+    if (has(start + "x_k")) return "rwkv7";
+    if (has(start + "time_maa_k")) return "rwkv6";
+    const bool is_newer = std::string_view(kind_) == "rwkv6" || std::string_view(kind_) == "rwkv7";
+    return is_newer && has(start + "time_mix_k") ? "rwkv4" : kind_;
+  }
+
   Section channel_mix(const std::string& start) const {
-    if (has(start + "aa.weight")) {
-      Section mix("mish_glu");
-      return mix.set("hidden_width", matrix(start + "aa.weight")[0]);
-    }
-    Section mix(kind_);
+    const char* const kind = channel_mix_kind(start);
+    Section mix(kind);
+    if (std::string_view(kind) == "mish_glu") return mix.set("hidden_width", matrix(start + "aa.weight")[0]);
     mix.set("hidden_width", matrix(start + "key.weight")[0]);
-    if (std::string_view(kind_) != "rwkv7" && !has(start + "receptance.weight")) mix.set("receptance", false);
+    if (std::string_view(kind) != "rwkv7" && !has(start + "receptance.weight")) mix.set("receptance", false);
     return mix;
   }
 

@@ -97,6 +97,12 @@ const Generation generations[] = {
      "{layers: 2, width: 24, vocabulary_size: 256, time_mix: {kind: rwkv7, head_size: 12, "
      "value_residual_in_first_layer: "
      "true, value_rank: 7}, channel_mix: {kind: rwkv7}}"},
+    {"rwkv7_over_rwkv4", "RWKV-7 with the channel mix rwkv4",
+     "{layers: 2, width: 24, vocabulary_size: 256, time_mix: {kind: rwkv7, head_size: 12}, channel_mix: {kind: rwkv4, "
+     "hidden_width: 40}}"},
+    {"rwkv6_over_rwkv7", "RWKV-6 with the channel mix rwkv7",
+     "{layers: 2, width: 24, vocabulary_size: 256, time_mix: {kind: rwkv6, head_size: 12}, channel_mix: {kind: rwkv7, "
+     "hidden_width: 40}}"},
 };
 
 class Generations : public testing::TestWithParam<Generation> {
