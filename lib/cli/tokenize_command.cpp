@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "data/tokenize_files.h"
+#include "train/checkpoint.h"
 
 namespace rwkvlab::cli {
 namespace {
@@ -23,7 +24,9 @@ int tokenize(TokenizeArguments& arguments) {
   TokenizeOptions& options = arguments.options;
   options.files.assign(arguments.files.begin(), arguments.files.end());
   options.end_of_text = !arguments.no_end_of_text;
-  const Tokenizer tokenizer = Tokenizer::open(arguments.tokenizer);
+  const bool is_run = std::filesystem::is_directory(arguments.tokenizer);
+  const Tokenizer tokenizer =
+      Tokenizer::open(is_run ? weights_file(arguments.tokenizer).string() : arguments.tokenizer);
   const bool is_terminal = isatty(STDERR_FILENO) == 1;
   std::uint64_t told = 0;
   const TokenizeReport report = tokenize_files(options, tokenizer, [&](std::uint64_t bytes) {
@@ -68,8 +71,9 @@ void add_tokenize_command(Program& program) {
       ->required();
   command->add_option("-o,--output", arguments->options.output, "token file to write")->required()->type_name("FILE");
   command
-      ->add_option("--tokenizer", arguments->tokenizer,
-                   "World vocabulary, tokenizer.json of GPT-NeoX, the vocabulary of a run, or the word bytes")
+      ->add_option(
+          "--tokenizer", arguments->tokenizer,
+          "World vocabulary, tokenizer.json of GPT-NeoX, a run or checkpoint of this program, or the word bytes")
       ->required()
       ->type_name("FILE");
   command->add_option("--field", arguments->options.field, "where the text of a JSON line stands")

@@ -30,7 +30,7 @@ class Tokenizer {
   /// The World vocabulary or the BPE of GPT-NeoX; see file_vocabulary.h.
   static Tokenizer of_file(std::shared_ptr<const FileVocabulary> vocabulary);
   /// What a person names: "bytes", or a file of any kind that this program reads: a World vocabulary, a tokenizer.json
-  /// of the GPT-NeoX kind (both plain or gzip), or what json() wrote. Throws DataError.
+  /// of the GPT-NeoX kind (both plain or gzip), what json() wrote, or a checkpoint or token file. Throws DataError.
   static Tokenizer open(const std::string& name);
   /// What json() wrote. Throws DataError naming `file`.
   static Tokenizer from_json(const nlohmann::json& json, const std::string& file);

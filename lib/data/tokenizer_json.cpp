@@ -10,6 +10,7 @@
 #include "data/data_set.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
+#include "tensor/safetensors.h"
 
 namespace rwkvlab {
 namespace {
@@ -65,6 +66,17 @@ nlohmann::json parse_shallow(std::string_view text) {
   return nlohmann::json::parse(text, is_shallow, false);
 }
 
+// Checkpoints keep their tokenizer beside the weights, token files theirs beside the tokens.
+Tokenizer tokenizer_beside_tensors(const std::string& name) {
+  const SafetensorsFile file(name);
+  for (const char* const key : {"tokenizer", "vocabulary"}) {  // a token file's "vocabulary" is its size
+    const auto found = file.metadata().find(key);
+    if (found != file.metadata().end())
+      return Tokenizer::from_json(parse_shallow(found->second), fmt::format("{}: {}", name, key));
+  }
+  throw DataError(fmt::format("'{}' does not hold its tokenizer; name its vocabulary file", name));
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::from_json(const nlohmann::json& json, const std::string& file) {
@@ -107,6 +119,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
 
 Tokenizer Tokenizer::open(const std::string& name) {
   if (name == "bytes") return bytes();
+  if (tensor_file_format(name) == "safetensors") return tokenizer_beside_tensors(name);
   std::string content = read_unpacked(name, max_file_bytes);
   // World vocabularies begin with an id.
   const std::size_t first = content.find_first_not_of(" \t\r\n");

@@ -86,6 +86,13 @@ TEST_F(EvaluationCommands, ErrorsAreClear) {
   EXPECT_THAT(program({"tokenize", "empty.txt", "--tokenizer", "bytes", "-o", "x"}).error, HasSubstr("no text"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
 
+  // The tokenizer of a run, for more text.
+  ASSERT_EQ(train("characters", {"--set", "data.tokens=characters", "--set", "train.steps=1"}).code, 0);
+  EXPECT_EQ(program({"tokenize", "text.txt", "--tokenizer", "characters", "-o", "characters.tokens"}).code, 0);
+  EXPECT_EQ(program({"eval", "text", "characters", "characters.tokens", "--limit", "100"}).code, 0);
+  EXPECT_EQ(program({"tokenize", "text.txt", "--tokenizer", "characters.tokens", "-o", "again.tokens"}).code, 0);
+  EXPECT_EQ(file("again.tokens"), file("characters.tokens"));
+
   // Tokens of another tokenizer would be scored as if they were the model's, and token files as if they were text.
   ASSERT_EQ(train("run").code, 0);
   folder_.make("world.txt", small_world());
