@@ -2,15 +2,21 @@
 // decays w_t = e^l_t per key channel, S [values, keys]:
 //   S_t = S_(t-1) diag(w_t) + v_t k_tᵀ + u_t b_tᵀ,  u_t = S_(t-1) a_t          (the delta rule's terms may be missing)
 //   y_t = S_t r_t,   or with a bonus   y_t = S_(t-1) r_t + (r_t · (bonus ⊙ k_t)) v_t
-// Sixteen tokens at a time are differentiated as products of small matrices. With rows for tokens, i_t = l_1 + ... +
-// l_t and p_t = i_t - l_t counted from the chunk's middle c, P the state that enters, D the gradient of the state that
-// leaves, and G = dL/dY:
-//   R' = R ⊙ e^(i-c) (p with a bonus), A' = A ⊙ e^(p-c), K' = K ⊙ e^(c-i), B' = B ⊙ e^(c-i), P' = P e^c, D' = D
-//   e^(end-c) [Mrk Mrb; Mak Mab] = [R'; A'] [K'; B']ᵀ, only earlier tokens (for r its own too) kept dU = Mrbᵀ G + B'
-//   D'ᵀ;  W = (I - Mab)^-T dU;  dV = Mrkᵀ G + K' D'ᵀ + Makᵀ W [dMrk dMrb; dMak dMab] = [G; W] [V; U]ᵀ, the same kept
-//   [dR; dA] = e^(i-c | p-c) ⊙ (dM [K'; B'] + [G; W] P');   [dK; dB] = e^(c-i) ⊙ (dMᵀ [R'; A'] + [V; U] D')
-//   dl_t = sum_(s>=t) (R dR - K dK - B dB)_s + sum_(s>t) (A dA)_s + rows of (S_leaving ⊙ D) summed over values
+// Sixteen tokens at a time are differentiated as products of small matrices. Rows are tokens; i_t = l_1 + ... + l_t and
+// p_t = i_t - l_t; c is i in the chunk's middle, e at its end; P is the state that enters, D the gradient of the state
+// that leaves, G = dL/dY:
+//   R' = R ⊙ e^(i-c)  (e^(p-c) with a bonus)      A' = A ⊙ e^(p-c)
+//   K' = K ⊙ e^(c-i)      B' = B ⊙ e^(c-i)        P' = P e^c      D' = D e^(e-c)
+//   [Mrk Mrb; Mak Mab] = [R'; A'] [K'; B']ᵀ       only earlier tokens kept; for R' its own too without a bonus
+//   dU = Mrbᵀ G + B' D'ᵀ      W = (I - Mab)^-T dU      dV = Mrkᵀ G + K' D'ᵀ + Makᵀ W
+//   dM = [G; W] [V; U]ᵀ                           kept likewise
+//   [dR; dA] = e^(i-c | p-c) ⊙ ([G; W] P' + dM [K'; B'])
+//   [dK; dB] = e^(c-i) ⊙ ([V; U] D' + dMᵀ [R'; A'])
 //   dP = e^c (D' + Gᵀ R' + Wᵀ A')
+//   dl_t = sum_(s<t) (K dK + B dB)_s + sum_(s>=t) (R dR)_s + sum_(s>t) (A dA)_s + sum_values P' ⊙ D'
+//          with the parts of dR, dA, dK, dB that come from P' and D',
+//        + sum_(s<t<=i) R'_i (dM_is K'_s + dM_is B'_s) + sum_(s<t<i) A'_i (dM_is K'_s + dM_is B'_s)
+//          with a bonus s<t<i in both; no part of dl is a difference, so that strong decays lose nothing.
 // A chunk whose decays are too strong for such factors (e^30 from its middle) goes token by token, with the gradients
 // that wkv6.h and wkv7.h state. Which form a chunk takes depends on its decays alone. The state is never divided by a
 // decay: those inside the stretch between two kept states are computed again, forwards.
@@ -53,7 +59,8 @@ struct MatrixStateBackward {
   Real* grad_state = nullptr;              ///< out; or null
 };
 
-/// Threads over batch x heads, and over tiles of value channels where those are few.
+/// Threads over batch x heads, and over tiles of value channels where those are few. A gradient may lie where the input
+/// lay: a chunk is read before it is written.
 template <class Real>
 void matrix_state_backward(const MatrixStateBackward<Real>& call);
 

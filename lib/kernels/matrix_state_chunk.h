@@ -35,8 +35,9 @@ struct MatrixStateChunk {
   Real* grad_inputs;                   ///< [2 rows, values]: dV over dU
   Real *scores, *grad_scores;          ///< [2 rows, 2 rows]: M and dM
   Real *grad_left, *grad_right;        ///< [2 rows, keys]: dR over dA, dK over dB
+  Real *near_left, *near_right;        ///< [2 rows, keys]: what other tokens of the chunk add to those
   Real* grad_log_decay;                ///< [rows, keys]
-  Real* along;                         ///< [rows]: g · v, with a bonus
+  Real* along;                         ///< [2 rows]: g · v over g · u
   Real* running;                       ///< [keys]
   Real *bonus, *grad_bonus;            ///< [keys]
   Real* grad_fixed_decay;              ///< [keys]
@@ -57,11 +58,11 @@ struct MatrixStateChunk {
   void place_work(const Take& take) {
     take(grad_log_decay, rows * keys);
     for (Real** part : {&running, &bonus, &grad_bonus, &grad_fixed_decay}) take(*part, keys);
-    for (Real** part : {&right_columns, &grad_left, &grad_right}) take(*part, 2 * rows * keys);
+    for (Real** part : {&right_columns, &grad_left, &grad_right, &near_left, &near_right}) take(*part, 2 * rows * keys);
     for (Real** part : {&input_columns, &grad_columns, &grad_inputs}) take(*part, 2 * rows * values);
     for (Real** part : {&scores, &grad_scores}) take(*part, 4 * rows * rows);
     for (Real** part : {&entering, &grad_state}) take(*part, values * keys);
-    take(along, rows);
+    take(along, 2 * rows);
     take(token_states, (rows + 1) * row_block * keys);
   }
 };
@@ -69,8 +70,7 @@ struct MatrixStateChunk {
 /// Exponents, cumulative from the chunk's middle, up to which the matrix form is used: products of two factors stay far
 /// from the largest float, and differences of its sums lose little.
 inline constexpr double largest_exponent = 30;
-/// Shorter chunks cost less token by token. Nor do they ask the matrix form for a decay's gradient that is exactly
-/// zero, as that of the first token without a state is; its sums give zero only to the last digit.
+/// Shorter chunks cost less token by token.
 inline constexpr Index fewest_matrix_tokens = 4;
 
 /// `safe`, and when it is, the factors and the stacked right (and for the way back left) factors.
@@ -167,13 +167,13 @@ void advance_state(const MatrixStateChunk<Real>& c, const Real* before, Real* af
 }
 
 /// Zeros where the column's token is not before the row's; on the diagonal of the receptance's rows its own token stays
-/// unless there is a bonus.
-template <bool delta, bool bonus, class Real>
+/// if `own`.
+template <bool delta, bool own, class Real>
 RWKVLAB_CLONES void keep_earlier(Real* scores) {
   constexpr Index rows = chunk_tokens, sides = delta ? 2 : 1, width = sides * rows;
   for (Index side = 0; side < sides; ++side) {
     for (Index i = 0; i < rows; ++i) {
-      const Index kept = side == 0 && !bonus ? i + 1 : i;
+      const Index kept = side == 0 && own ? i + 1 : i;
       for (Index column = 0; column < sides; ++column) {
         Real* const row = scores + (side * rows + i) * width + column * rows;
         for (Index j = 0; j < rows; ++j) row[j] = j < kept ? row[j] : Real(0);
@@ -198,28 +198,109 @@ RWKVLAB_CLONES void solve_reads(const MatrixStateChunk<Real>& c) {
   }
 }
 
-/// dl of all tokens, and the factors' own scales on dR, dA, dK, dB.
+/// The part of dl that goes through the states at the chunk's ends, from what they give to dR, dA, dK and dB. Nothing
+/// is subtracted.
+template <bool delta, bool bonus, class Real>
+RWKVLAB_CLONES void decays_through_states(const MatrixStateChunk<Real>& c) {
+  const Index keys = c.keys, second = c.rows * keys;
+  for (Index n = 0; n < keys; ++n) c.running[n] = 0;
+  for (Index t = 0; t < c.rows; ++t) {  // Writes of earlier tokens that reach the leaving state.
+#pragma omp simd
+    for (Index n = 0; n < keys; ++n) {
+      const Index i = t * keys + n;
+      c.grad_log_decay[i] = c.running[n];
+      c.running[n] += c.right[i] * c.grad_right[i];
+      if (delta) c.running[n] += c.right[second + i] * c.grad_right[second + i];
+    }
+  }
+  for (Index n = 0; n < keys; ++n) c.running[n] = 0;
+  for (Index i = 0; i < c.values; ++i) {  // What of the entering state reaches the leaving one.
+#pragma omp simd
+    for (Index n = 0; n < keys; ++n) c.running[n] += c.entering[i * keys + n] * c.grad_state[i * keys + n];
+  }
+  for (Index t = c.rows - 1; t >= 0; --t) {  // Reads of later tokens from the entering state.
+#pragma omp simd
+    for (Index n = 0; n < keys; ++n) {
+      const Index i = t * keys + n;
+      const Real read = c.left[i] * c.grad_left[i];
+      Real sum = c.running[n];
+      if (!bonus) sum += read;
+      c.grad_log_decay[i] += sum;
+      if (bonus) sum += read;
+      if (delta) sum += c.left[second + i] * c.grad_left[second + i];
+      c.running[n] = sum;
+    }
+  }
+}
+
+/// sum += left ⊙ near of the rows [begin, rows) in sixteen columns.
+template <class Real>
+RWKVLAB_INLINE void add_pairs(const Real* left, const Real* near, Index begin, Index keys, Real* sum) {
+  for (Index i = begin; i < chunk_tokens; ++i) {
+#pragma omp simd
+    for (Index lane = 0; lane < tile_lanes; ++lane) sum[lane] += left[i * keys + lane] * near[i * keys + lane];
+  }
+}
+
+/// near += dM right for one earlier token, in the rows behind it and sixteen columns.
+template <bool delta, class Real>
+RWKVLAB_INLINE void add_earlier(const Real* scores, Index token, const Real* right, const Real* second_right,
+                                Index keys, Real* near) {
+  constexpr Index width = (delta ? 2 : 1) * chunk_tokens;
+  for (Index i = token + 1; i < chunk_tokens; ++i) {
+    const Real weight = scores[i * width + token];
+    const Real second = delta ? scores[i * width + chunk_tokens + token] : Real(0);
+#pragma omp simd
+    for (Index lane = 0; lane < tile_lanes; ++lane) {
+      Real sum = near[i * keys + lane] + weight * right[lane];
+      if (delta) sum += second * second_right[lane];
+      near[i * keys + lane] = sum;
+    }
+  }
+}
+
+/// What the chunk's tokens give each other: near_left = dM [K'; B'], and its part of dl. A decay lies between an
+/// earlier token and a later one, so the sum over earlier tokens that is known when the decay's turn comes is what it
+/// scales: nothing is subtracted.
+template <bool delta, bool bonus, class Real>
+RWKVLAB_CLONES void decays_between_tokens(const MatrixStateChunk<Real>& c) {
+  constexpr Index rows = chunk_tokens, width = (delta ? 2 : 1) * rows;
+  const Index keys = c.keys, second = rows * keys;
+  std::fill_n(c.near_left, width * keys, Real(0));
+  for (Index column = 0; column < keys; column += tile_lanes) {
+    const Real *left = c.left + column, *right = c.right + column;
+    Real* const near = c.near_left + column;
+    for (Index t = 0; t < rows; ++t) {
+      alignas(64) Real sum[tile_lanes] = {};
+      add_pairs(left, near, bonus ? t + 1 : t, keys, sum);
+      if (delta) add_pairs(left + second, near + second, t + 1, keys, sum);
+      Real* const to = c.grad_log_decay + t * keys + column;
+      for (Index lane = 0; lane < tile_lanes; ++lane) to[lane] += sum[lane];
+      const Real* const second_right = delta ? right + second + t * keys : nullptr;
+      add_earlier<delta>(c.grad_scores, t, right + t * keys, second_right, keys, near);
+      if (delta)
+        add_earlier<delta>(c.grad_scores + rows * width, t, right + t * keys, second_right, keys, near + second);
+    }
+  }
+}
+
+/// Finishes dR, dA, dK and dB: both parts with the factors' scales, and without a bonus the token's own.
 template <bool delta, bool bonus, class Real>
 RWKVLAB_CLONES void finish_keys(const MatrixStateChunk<Real>& c) {
   const Index keys = c.keys, second = c.rows * keys;
-  for (Index t = c.rows - 1; t >= 0; --t) {
-    const Index at = t * keys;
+  for (Index t = 0; t < c.rows; ++t) {
+    const Real own = bonus ? Real(0) : c.along[t], own_read = delta ? c.along[c.rows + t] : Real(0);
 #pragma omp simd
     for (Index n = 0; n < keys; ++n) {
-      const Index i = at + n;
-      const Real ahead = c.left[i] * c.grad_left[i];
-      Real behind = c.right[i] * c.grad_right[i];
-      if (delta) behind += c.right[second + i] * c.grad_right[second + i];
-      Real sum = c.running[n] - behind;
-      if (!bonus) sum += ahead;
-      c.grad_log_decay[i] = sum;
-      if (bonus) sum += ahead;
-      if (delta) sum += c.left[second + i] * c.grad_left[second + i];
-      c.running[n] = sum;
-      c.grad_left[i] *= c.from_r[i];
-      c.grad_right[i] *= c.to[i];
-      if (delta) c.grad_left[second + i] *= c.from_a[i];
-      if (delta) c.grad_right[second + i] *= c.to[i];
+      const Index i = t * keys + n;
+      Real dr = (c.grad_left[i] + c.near_left[i]) * c.from_r[i] + own * c.k[i];
+      if (delta) {
+        dr += own_read * c.b[i];
+        c.grad_left[second + i] = (c.grad_left[second + i] + c.near_left[second + i]) * c.from_a[i];
+        c.grad_right[second + i] = (c.grad_right[second + i] + c.near_right[second + i]) * c.to[i] + own_read * c.r[i];
+      }
+      c.grad_left[i] = dr;
+      c.grad_right[i] = (c.grad_right[i] + c.near_right[i]) * c.to[i] + own * c.r[i];
     }
   }
 }
@@ -230,21 +311,6 @@ RWKVLAB_CLONES void bonus_scores(const MatrixStateChunk<Real>& c, Real* to, Inde
   for (Index t = 0; t < c.rows; ++t) {
     const Real *r = c.r + t * c.keys, *k = c.k + t * c.keys, *u = c.bonus;
     to[t * step] = lane_sum<Real, 16>(0, c.keys, [=](Index n) RWKVLAB_INLINE_LAMBDA { return r[n] * u[n] * k[n]; });
-  }
-}
-
-/// Rows of (the leaving state ⊙ D) summed over values, from the terms of that state: P' ⊙ D' and, with grad_right that
-/// holds [V; U] D', the writes of the chunk.
-template <class Real>
-RWKVLAB_CLONES void sum_leaving_state(const MatrixStateChunk<Real>& c, Index writes) {
-  for (Index n = 0; n < c.keys; ++n) c.running[n] = 0;
-  for (Index t = 0; t < writes; ++t) {
-#pragma omp simd
-    for (Index n = 0; n < c.keys; ++n) c.running[n] += c.right[t * c.keys + n] * c.grad_right[t * c.keys + n];
-  }
-  for (Index i = 0; i < c.values; ++i) {
-#pragma omp simd
-    for (Index n = 0; n < c.keys; ++n) c.running[n] += c.entering[i * c.keys + n] * c.grad_state[i * c.keys + n];
   }
 }
 
@@ -260,7 +326,7 @@ void descend_in_matrices(const MatrixStateChunk<Real>& c, const Real* state) {
   tile_transpose(width, values, c.inputs, values, c.input_columns, width);
 
   tile_product<false, Real>(width, width, keys, {c.left, keys, 1}, c.right_columns, width, c.scores, width);
-  keep_earlier<delta, bonus>(c.scores);
+  keep_earlier<delta, !bonus>(c.scores);
   if (bonus) bonus_scores(c, c.scores, width + 1);
 
   tile_product<false, Real>(values, width, keys, {c.grad_state, keys, 1}, c.right_columns, width, c.grad_columns,
@@ -275,15 +341,17 @@ void descend_in_matrices(const MatrixStateChunk<Real>& c, const Real* state) {
   }
 
   tile_product<false, Real>(width, width, values, {c.grads, values, 1}, c.input_columns, width, c.grad_scores, width);
-  for (Index t = 0; bonus && t < rows; ++t) c.along[t] = c.grad_scores[t * width + t];
-  keep_earlier<delta, bonus>(c.grad_scores);
+  for (Index t = 0; t < rows; ++t) {
+    c.along[t] = c.grad_scores[t * width + t];
+    if (delta) c.along[rows + t] = c.grad_scores[t * width + rows + t];
+  }
+  keep_earlier<delta, false>(c.grad_scores);
 
   tile_product<false, Real>(width, keys, values, {c.grads, values, 1}, c.entering, keys, c.grad_left, keys);
-  tile_product<true, Real>(width, keys, width, {c.grad_scores, width, 1}, c.right, keys, c.grad_left, keys);
-
   tile_product<false, Real>(width, keys, values, {c.inputs, values, 1}, c.grad_state, keys, c.grad_right, keys);
-  sum_leaving_state(c, width);
-  tile_product<true, Real>(width, keys, width, {c.grad_scores, 1, width}, c.left, keys, c.grad_right, keys);
+  decays_through_states<delta, bonus>(c);
+  decays_between_tokens<delta, bonus>(c);
+  tile_product<false, Real>(width, keys, width, {c.grad_scores, 1, width}, c.left, keys, c.near_right, keys);
 
   tile_product<true, Real>(values, keys, width, {c.grads, 1, values}, c.left, keys, c.grad_state, keys);
   scale_columns(c.grad_state, values, keys, c.enter, c.grad_state);

@@ -66,7 +66,7 @@ struct Wkv6Backward {
   Real* grad_state = nullptr;              ///< out, the shape of a state; or null
 };
 
-/// As matrix_state_backward.h does it.
+/// As matrix_state_backward.h does it; a gradient may lie where the input lay.
 template <class Real>
 void wkv6_backward(const Wkv6Backward<Real>& call);
 

@@ -76,7 +76,7 @@ struct Wkv7Backward {
   Real* grad_b;                  ///< out; or null
   Real* grad_state;              ///< out; or null
 };
-/// As matrix_state_backward.h does it.
+/// As matrix_state_backward.h does it; a gradient may lie where the input lay.
 template <class Real>
 void wkv7_backward(const Wkv7Backward<Real>& call);
 

@@ -35,7 +35,7 @@ class Wkv6 final : public Op {
   Tensors backward(const Tensors& out) override {
     const Tensor grad_y = out[0].defined() ? out[0] : Tensor::zeros(inputs_[0].shape(), inputs_[0].dtype());
     Tensors grads(6);
-    for (std::size_t i = 0; i < 5; ++i) grads[i] = like(inputs_[i]);
+    for (std::size_t i = 0; i < 5; ++i) grads[i] = reuse_or_new(inputs_[i]);
     if (wants(5)) grads[5] = like(inputs_[5]);
     const kernels::Wkv6Size size = size_of(grad_y);
     note_flops(kernels::wkv6_flops(size.batch, size.time, size.heads, head_size_, true));

@@ -1,5 +1,7 @@
 #include "autograd/ops/wkv7.h"
 
+#include <utility>
+
 #include "autograd/ops/common.h"
 #include "autograd/profiler.h"
 #include "kernels/recurrence_flops.h"
@@ -40,11 +42,11 @@ class Wkv7 final : public Op {
 
   Tensors backward(const Tensors& out) override {
     Tensors in, grads(7);
-    for (const Saved& saved : inputs_) in.push_back(saved.get());
+    for (Saved& saved : inputs_) in.push_back(std::exchange(saved, Saved()).get());
     const Tensor& v = in[3];
     const Tensor grad_y = out[0].defined() ? out[0] : Tensor::zeros(v.shape(), v.dtype());
     for (std::size_t i = 0; i < 6; ++i) {
-      if (in[i].defined()) grads[i] = like(in[i]);
+      if (in[i].defined()) grads[i] = reuse_or_new(in[i]);
     }
     if (wants(6)) grads[6] = Tensor::empty(state_shape_, v.dtype());
     note_flops(flops(size_of(in[0], v), in[4].defined(), true));
