@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <optional>
 
 #include "cli/commands.h"
 #include "config/diagnostics.h"
 #include "config/yaml_writer.h"
+#include "models/official_checkpoint.h"
 #include "run/available_memory.h"
 #include "run/describe.h"
 #include "run/load_model.h"
@@ -99,15 +101,22 @@ bool names_weights(const std::filesystem::path& path) {
 int describe_weights(const std::filesystem::path& source, const std::vector<std::string>& settings,
                      const DescribeOutput& output) {
   const TensorFile file = open_tensor_file(weights_file(source));
-  const CheckpointDescription checkpoint = describe_checkpoint(file, settings);
+  CheckpointDescription checkpoint = describe_checkpoint(file, settings);
   if (output.yaml) {
     Node tree{Node::Map{}};
     tree.insert("model", checkpoint.model);
     fmt::print("{}", to_yaml(tree));
     return success;
   }
-  const auto root = build_checkpoint_model(checkpoint, file);
-  check_weights(*root, file, {.prefix = checkpoint.prefix});
+  const std::optional<TensorFile> base = base_weights(checkpoint, file);
+  if (base) {
+    checkpoint.prefix = official_prefix(*base);
+    checkpoint.notes.push_back(fmt::format("these are what fine-tuning has trained ({}), beside the weights of {}",
+                                           checkpoint.loaded.experiment.train.tune.kind, base->path().string()));
+  }
+  const auto root = build_checkpoint_model(checkpoint, base ? *base : file);
+  check_weights(*root, base ? *base : file, {.prefix = checkpoint.prefix, .may_lack_initial_state = base.has_value()});
+  if (base) checkpoint.prefix.clear();
   const ModelDescription model = describe_model(*root, describe_options(*root, checkpoint.loaded.experiment.train));
   const Stored stored = stored_in(file, checkpoint.prefix, output.check);
   const int code = stored.not_finite.empty() ? success : wrong_data;

@@ -15,7 +15,7 @@ namespace {
 
 struct ExportArguments {
   std::filesystem::path source, output;
-  std::string format = "float32";
+  std::string format = "float32", adapters = "merged";
   LoadModelOptions loading;
 };
 
@@ -29,6 +29,18 @@ std::string seen_as(const std::filesystem::path& output) {
 }
 
 int export_weights(const ExportArguments& arguments) {
+  if (arguments.adapters != "merged") {
+    if (arguments.adapters == "state") {
+      export_initial_state(arguments.source, arguments.loading, arguments.output);
+    } else {
+      export_tuning(arguments.source, arguments.output, *float_format(arguments.format));
+    }
+    const bool is_state = arguments.adapters == "state";
+    fmt::print("{}: {}\n", arguments.output.string(),
+               is_state ? "the initial state, for generate --state with the base weights"
+                        : "what fine-tuning has trained, for use beside the base weights");
+    return success;
+  }
   const TrainedModel model = load_trained_model(arguments.source, arguments.loading);
   export_model(model, arguments.output, *float_format(arguments.format));
   std::int64_t parameters = 0;
@@ -53,6 +65,12 @@ void add_export_command(Program& program) {
       ->type_name("FILE");
   command->add_option("--dtype", arguments->format, "how the weights are stored")
       ->check(CLI::IsMember({"float32", "float16", "bfloat16"}))
+      ->capture_default_str();
+  command
+      ->add_option("--adapters", arguments->adapters,
+                   "of a fine-tuned run: merged (the whole model), separate (what was trained alone), or state (the "
+                   "tuned state, for generate --state)")
+      ->check(CLI::IsMember({"merged", "separate", "state"}))
       ->capture_default_str();
   command
       ->add_option("--tokenizer", arguments->loading.tokenizer,

@@ -43,10 +43,9 @@ void check_origin(const SafetensorsFile& file, const LanguageModel& model, std::
 
 void save_state(const GenerationState& state, const LanguageModel& model, std::uint64_t fingerprint,
                 const std::string& path) {
-  check_invariant(state.logits.defined(), "a state that is saved has read something");
   std::vector<NamedTensor> tensors;
   for (const auto& [name, value] : state.state.pieces()) tensors.push_back({name, value.value()});
-  tensors.push_back({logits_name, state.logits});
+  if (state.logits.defined()) tensors.push_back({logits_name, state.logits});
   write_safetensors(path, tensors,
                     {{"format", format_name},
                      {"model", model.summary()},
@@ -59,17 +58,21 @@ GenerationState load_state(const LanguageModel& model, std::uint64_t fingerprint
   check_origin(file, model, fingerprint);
   GenerationState result;
   result.tokens = number(file, "tokens");
-  result.logits = file.tensor(logits_name, DType::f32);
-  if (result.logits.shape().rank() != 2 || result.logits.shape()[0] < 1 ||
-      result.logits.shape()[1] != model.vocabulary()) {
+  // A tuned state has read nothing yet.
+  std::int64_t sequences = 1;
+  if (result.tokens > 0) {
+    result.logits = file.tensor(logits_name, DType::f32);
+    sequences = result.logits.shape().rank() == 2 ? result.logits.shape()[0] : 0;
+  }
+  if (result.tokens > 0 && (sequences < 1 || result.logits.shape()[1] != model.vocabulary())) {
     throw DataError(fmt::format("{}: logits are {}, expected [sequences, {}]", path, result.logits.shape().text(),
                                 model.vocabulary()));
   }
   for (const StatePiece& piece : model.state_pieces()) {
     const Tensor value = file.tensor(piece.name, DType::f32);
-    if (!fits(piece, value.shape(), result.logits.shape()[0])) {
+    if (!fits(piece, value.shape(), sequences)) {
       throw DataError(fmt::format("{}: '{}' is {}, expected {} of {} sequences", path, piece.name, value.shape().text(),
-                                  piece.shape.text(), result.logits.shape()[0]));
+                                  piece.shape.text(), sequences));
     }
     result.state.set(piece.name, Var(value));
   }

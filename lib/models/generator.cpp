@@ -13,6 +13,9 @@ namespace {
 // Tokens of a prompt that are read at once: matrix products are efficient and activations small.
 constexpr std::size_t chunk = 256;
 
+constexpr const char* nothing_read =
+    "nothing was read yet, so that nothing can be said about the next token: give a prompt";
+
 void check_carries_state(const LanguageModel& model) {
   const LanguageModelParams& params = model.params();
   if (params.copy_head == 0 && !params.tiny_attention) return;
@@ -60,7 +63,8 @@ bool fits(const StatePiece& piece, const Shape& value, std::int64_t sequences) {
 }
 
 void Generator::set_state(GenerationState state) {
-  const std::int64_t sequences = state.logits.shape()[0];
+  const std::int64_t sequences =
+      state.logits.defined() ? state.logits.shape()[0] : state.state.pieces().front().second.shape()[0];
   for (const StatePiece& piece : model_->state_pieces()) {
     const Var* const value = state.state.find(piece.name);
     if (value != nullptr && fits(piece, value->shape(), sequences)) continue;
@@ -94,6 +98,7 @@ void Generator::forward(const Tensor& tokens, bool wants_logits) {
   State next;
   SharedValues shared;
   ForwardContext context;
+  if (at_.state.empty()) at_.state = model_->start(sequences_);
   context.state_in = at_.state.empty() ? nullptr : &at_.state;
   context.state_out = &next;
   context.shared = &shared;
@@ -107,7 +112,7 @@ void Generator::forward(const Tensor& tokens, bool wants_logits) {
 
 std::span<const float> Generator::logits(std::int64_t sequence) const {
   if (!at_.logits.defined()) {
-    throw DataError("nothing was read yet, so that nothing can be said about the next token: give a prompt");
+    throw DataError(nothing_read);
   }
   const auto vocabulary = static_cast<std::size_t>(model_->vocabulary());
   return at_.logits.span<float>().subspan(static_cast<std::size_t>(sequence) * vocabulary, vocabulary);
@@ -137,6 +142,9 @@ Tensor first_rows(const std::vector<Tensor>& parts, std::int64_t copies) {
 }  // namespace
 
 GenerationState stacked(std::span<const GenerationState> states, std::int64_t copies) {
+  for (const GenerationState& state : states) {
+    if (!state.logits.defined()) throw DataError(nothing_read);
+  }
   GenerationState result;
   for (const auto& [name, value] : states.front().state.pieces()) {
     std::vector<Tensor> parts;

@@ -14,8 +14,9 @@ namespace rwkvlab {
 
 /// Where sequences stand: the model's state after some tokens, and what it says about the next one.
 struct GenerationState {
-  State state;              ///< pieces [sequences, ...]
-  Tensor logits;            ///< [sequences, vocabulary], of the token after the last; undefined before the first
+  State state;  ///< pieces [sequences, ...]
+  /// [sequences, vocabulary], of the token after the last; undefined before the first, as in a tuned initial state.
+  Tensor logits;
   std::int64_t tokens = 0;  ///< that were read, in each sequence
 };
 

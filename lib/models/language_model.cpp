@@ -58,6 +58,12 @@ std::string check_overrides(const LanguageModelParams& p) {
   return "";
 }
 
+std::string check_learned_state(const LanguageModelParams& p) {
+  if (!p.learned_state || (p.copy_head == 0 && !p.tiny_attention)) return "";
+  return fmt::format("learned_state: a model with {} sees the whole sequence at once and has no state",
+                     p.copy_head > 0 ? "copy_head" : "tiny_attention");
+}
+
 std::string check_recompute(const LanguageModelParams& p) {
   if (!p.recompute_layers.empty() && p.recompute == "none") {
     return "recompute_layers names layers, but recompute is none: set recompute to blocks, or leave the layers out";
@@ -188,6 +194,8 @@ void describe(Fields<LanguageModelParams>& f) {
       .unit("channels");
   f.section("tiny_attention", &P::tiny_attention, describe_tiny_attention, "the small attention of RWKV-4a");
   f.check(check_tiny_attention, "tiny_attention");
+  f.add("learned_state", &P::learned_state,
+        "learn the state that every sequence starts from: all pieces of a fixed size, as parameters `<piece>.initial`");
   f.add("recompute", &P::recompute,
         "what a training computes again in the backward pass instead of keeping it: less memory, more time, the same "
         "results to the last bit",
@@ -198,6 +206,7 @@ void describe(Fields<LanguageModelParams>& f) {
       at_least(0));
   f.check(check_overrides, "layer_overrides");
   f.check(check_recompute, "recompute_layers");
+  f.check(check_learned_state, "learned_state");
 }
 
 bool LanguageModelParams::recomputes(int layer) const {
@@ -214,7 +223,7 @@ LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t voc
   if (vocabulary > vocabulary_) {
     throw ConfigError(fmt::format("model.vocabulary_size is {}, but the data has {} tokens", vocabulary_, vocabulary));
   }
-  for (const auto check : {check_tiny_attention, check_overrides, check_recompute}) {
+  for (const auto check : {check_tiny_attention, check_overrides, check_recompute, check_learned_state}) {
     if (const std::string problem = check(params); !problem.empty()) throw ConfigError(problem);
   }
   embedding_ = &child<Embedding>("emb", vocabulary_, params.width, embedding_initialiser(params));
@@ -237,10 +246,17 @@ LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t voc
     copy_key_ =
         &child<Linear>("head_k", params.width, params.copy_head, rwkv_orthogonal(params.width, params.copy_head, 0.1));
   }
+  for (std::size_t index = 0; params.learned_state && index < layers_.size(); ++index)
+    learned_state_.declare(*this, fmt::format("blocks.{}", index), *layers_[index]);
   if (params.initial_values == "gpt2") use_gpt2_initial_values(*this, params.layers);
 }
 
 LanguageModel::~LanguageModel() = default;
+
+State LanguageModel::start(std::int64_t batch) const {
+  if (learned_state_.empty()) return {};
+  return learned_state_.start(*this, batch, embedding_->weight().dtype());
+}
 
 std::string LanguageModel::summary() const {
   return fmt::format("language_model, {} layers, width {}, {} tokens", params_.layers, params_.width, vocabulary_);
@@ -281,6 +297,8 @@ Var LanguageModel::stream(const Tensor& tokens, const ForwardContext& context) c
   SharedValues shared;
   ForwardContext inner = context;
   if (inner.shared == nullptr) inner.shared = &shared;
+  const State begin = inner.state_in == nullptr ? start(tokens.shape()[0]) : State();
+  if (!begin.empty()) inner.state_in = &begin;
   for (int index = 0; index < params_.layers; ++index) x = layer(index, x, raw, inner);
   return x;
 }

@@ -9,6 +9,7 @@
 #include "autograd/ops/cross_entropy.h"
 #include "blocks/mixer.h"
 #include "config/registry.h"
+#include "models/initial_state.h"
 #include "nn/layers.h"
 
 namespace rwkvlab {
@@ -53,6 +54,7 @@ struct LanguageModelParams {
   Choice pre_ffn;
   std::int64_t copy_head = 0;
   std::optional<TinyAttentionParams> tiny_attention;
+  bool learned_state = false;
   std::string recompute = "none";
   std::vector<int> recompute_layers;  ///< empty: all but the last
 
@@ -97,6 +99,8 @@ class LanguageModel final : public Module {
 
   std::int64_t vocabulary() const { return vocabulary_; }
   const LanguageModelParams& params() const { return params_; }
+  /// Where sequences start when no state comes in: with learned_state, what was learned; else empty.
+  State start(std::int64_t batch) const;
   std::string summary() const override;
 
   /// The residual stream before the first layer, [batch, time, width]: embedding and its norm. With `embedded`, the raw
@@ -123,6 +127,7 @@ class LanguageModel final : public Module {
   PositionEmbedding* positions_ = nullptr;
   Dropout* dropout_;
   std::vector<ResidualLayer*> layers_;
+  LearnedState learned_state_;
   LayerNorm* final_norm_;
   Linear* head_ = nullptr;  // null: tied to the embedding
   Linear *copy_query_ = nullptr, *copy_key_ = nullptr;

@@ -76,8 +76,13 @@ std::shared_ptr<const StoredWeights> store_weights(LanguageModel& model, WeightF
 }
 
 std::uint64_t weights_fingerprint(const Module& model) {
+  return weights_fingerprint(model, [](const Parameter&) { return true; });
+}
+
+std::uint64_t weights_fingerprint(const Module& model, const std::function<bool(const Parameter&)>& counts) {
   std::string text;
   for (const Parameter* const parameter : model.parameters()) {
+    if (!counts(*parameter)) continue;
     const Tensor& value = parameter->var.value();
     const auto* const bytes = reinterpret_cast<const char*>(value.data<float>());
     const auto part = static_cast<std::size_t>(std::min<std::int64_t>(value.elements(), 256)) * sizeof(float);

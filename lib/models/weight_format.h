@@ -1,6 +1,7 @@
 // A model's weights in the formats of inference.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,5 +25,7 @@ std::shared_ptr<const StoredWeights> store_weights(LanguageModel& model, WeightF
 /// A number that changes with any name, shape or (almost surely) value of the parameters: which weights these are. Of a
 /// model whose weights have not been stored.
 std::uint64_t weights_fingerprint(const Module& model);
+/// The same of the parameters that count.
+std::uint64_t weights_fingerprint(const Module& model, const std::function<bool(const Parameter&)>& counts);
 
 }  // namespace rwkvlab

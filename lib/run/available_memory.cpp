@@ -12,6 +12,7 @@
 
 #include "config/diagnostics.h"
 #include "models/language_model.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 namespace {
@@ -102,8 +103,11 @@ DescribeOptions describe_options(Module& model, const TrainParams& train) {
   options.precision = train.precision;
   options.keeps_gradients = train.accumulate > 1;
   options.trained_parameters = 0;
-  for (const TrainedParameter& trained : trained_parameters(model, train.parameter_policy()))
+  const auto tuning = make_tuning(train.tune, {&model, train.parameter_policy()});
+  for (const TrainedParameter& trained : tuning->parameters())
     options.trained_parameters += trained.parameter->shape.elements();
+  for (const Parameter* const parameter : tuning->frozen()) options.frozen.insert(parameter->name);
+  options.elements_beside_model = tuning->elements_beside_model();
   return options;
 }
 

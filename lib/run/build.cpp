@@ -14,6 +14,7 @@
 #include "run/initial_weights.h"
 #include "tensor/memory.h"
 #include "train/language_modelling.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 namespace {
@@ -197,7 +198,9 @@ BuiltExperiment build_experiment(const LoadedExperiment& loaded) {
   }
   if (built.model) {
     if (problems.empty()) check_initial_weights(loaded, *built.model);
-    step("train.parameter_groups", [&] { trained_parameters(*built.model, e.train.parameter_policy()); });
+    step(tunes_base_weights(e.train.tune) ? "train.tune" : "train.parameter_groups", [&] {
+      make_tuning(e.train.tune, {built.model.get(), e.train.parameter_policy(), e.seed});
+    });
     step("train.objective", [&] {
       built.objective =
           make_objective(e.train.objective, {built.model.get(), built.data.get(), e.train.batch, e.train.context});

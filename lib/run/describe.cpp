@@ -74,6 +74,9 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
   const PrecisionScope precision(options.precision);
   FlopCounter counter;
   model.allocate_uninitialised();
+  for (Parameter* const parameter : model.parameters()) {
+    if (options.frozen.contains(parameter->name)) parameter->var = parameter->var.detached();
+  }
   const Tensor tokens = Tensor::empty({options.batch, options.context}, DType::i64);
   const std::int64_t before = memory_use().live;
   reset_peak_memory();
@@ -107,8 +110,9 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
   }
   result.state_elements += options.context * result.state_elements_per_token;
   const auto element = static_cast<std::int64_t>(bytes_per_element(DType::f32));
-  result.memory.parameters = element * result.parameters;
+  result.memory.parameters = element * (result.parameters + options.elements_beside_model);
   const std::int64_t trained = options.trained_parameters < 0 ? result.parameters : options.trained_parameters;
+  result.trained_parameters = trained;
   result.memory.gradients = element * trained;
   result.memory.optimizer = element * trained * options.optimizer_values;
   result.memory.peak = memory_use().peak - before;

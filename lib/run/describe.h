@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,7 @@ struct TrainingMemory {
 struct ModelDescription {
   ModuleDescription root;
   std::int64_t parameters = 0;
+  std::int64_t trained_parameters = 0;  ///< that the optimiser changes; adapters are not among `parameters`
   double forward_flops_per_token = 0;
   double recomputed_flops_per_token = 0;  ///< of layers that the backward pass runs forward again
   double training_flops_per_token() const { return 3 * forward_flops_per_token + recomputed_flops_per_token; }
@@ -53,10 +55,12 @@ struct ModelDescription {
 struct DescribeOptions {
   std::int64_t batch = 1;
   std::int64_t context = 1024;
-  bool keeps_gradients = false;          ///< gradients of earlier micro-batches are there during forward
-  std::int64_t optimizer_values = 2;     ///< kept per trained parameter: AdamW keeps two moments
-  std::int64_t trained_parameters = -1;  ///< elements that are not frozen; -1: all
-  std::string precision = "float32";     ///< train.precision: rounded operands take memory of their own
+  bool keeps_gradients = false;            ///< gradients of earlier micro-batches are there during forward
+  std::int64_t optimizer_values = 2;       ///< kept per trained parameter: AdamW keeps two moments
+  std::int64_t trained_parameters = -1;    ///< elements that are not frozen; -1: all
+  std::set<std::string> frozen = {};       ///< parameters whose gradient is not computed
+  std::int64_t elements_beside_model = 0;  ///< adapters and the weights that they are added to
+  std::string precision = "float32";       ///< train.precision: rounded operands take memory of their own
 };
 
 /// Describes a rooted language model that has no memory yet. Runs one forward and backward pass in shape-only mode, so

@@ -151,7 +151,9 @@ std::string describe_text(const ModelDescription& d) {
   tree.head();
   tree.write(d.root);
   std::string text = tree.text();
-  text += fmt::format("\nParameters        {}\n", grouped(d.parameters));
+  text += fmt::format(
+      "\nParameters        {}{}\n", grouped(d.parameters),
+      d.trained_parameters == d.parameters ? "" : fmt::format(", trained {}", grouped(d.trained_parameters)));
   text += fmt::format("FLOPs per token   {:.4g} forward, {:.4g} training ({} and {})\n", d.forward_flops_per_token,
                       d.training_flops_per_token(), flops_text(d.forward_flops_per_token),
                       flops_text(d.training_flops_per_token()));
@@ -182,6 +184,7 @@ std::string describe_text(const ModelDescription& d) {
 nlohmann::ordered_json describe_json(const ModelDescription& d) {
   nlohmann::ordered_json json;
   json["parameters"] = d.parameters;
+  json["trained_parameters"] = d.trained_parameters;
   json["forward_flops_per_token"] = d.forward_flops_per_token;
   json["training_flops_per_token"] = d.training_flops_per_token();
   json["recomputed_flops_per_token"] = d.recomputed_flops_per_token;

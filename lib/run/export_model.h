@@ -16,4 +16,15 @@ namespace rwkvlab {
 void export_model(const TrainedModel& model, const std::filesystem::path& output,
                   FloatFormat format = FloatFormat::float32);
 
+/// Writes what fine-tuning has trained alone, under the names of its checkpoints ("<matrix>.lora_A", "<matrix>.lora_B",
+/// "<piece of state>.initial"), as .pth or as .safetensors, which this program reads beside the weights that it was
+/// trained with. Throws DataError when `source` names a whole model, and as export_model does.
+void export_tuning(const std::filesystem::path& source, const std::filesystem::path& output,
+                   FloatFormat format = FloatFormat::float32);
+
+/// Writes the state that sequences of a model start from, for `rwkvlab generate --state` with the weights that the
+/// state was trained beside. Throws DataError when `source` names a model whose state was not trained.
+void export_initial_state(const std::filesystem::path& source, const LoadModelOptions& options,
+                          const std::filesystem::path& output);
+
 }  // namespace rwkvlab

@@ -18,7 +18,7 @@ void with_weights(const LoadedExperiment& loaded, Use&& use) {
   const std::string place = key == nullptr ? loaded.file.string() : key->place().position().text();
   try {
     const TensorFile file = open_tensor_file(weights_file(source));
-    use(file, LoadOptions{.prefix = official_prefix(file), .must_be_finite = true});
+    use(file, LoadOptions{.prefix = official_prefix(file), .may_lack_initial_state = true, .must_be_finite = true});
   } catch (const DataError& error) {
     throw DataError(fmt::format(
         "{}: train.start_from: {}\n`rwkvlab describe {} --yaml` prints the model section that fits such a file.", place,

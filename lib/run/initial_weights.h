@@ -6,7 +6,8 @@
 namespace rwkvlab {
 
 /// Checks that the file which `train.start_from` names fits a model that need not have memory; does nothing when it
-/// names none. Throws DataError naming the tensors that do not fit and how to get a model section that does.
+/// names none. An initial state that the model learns and the file lacks stays as it is. Throws DataError naming the
+/// tensors that do not fit and how to get a model section that does.
 void check_initial_weights(const LoadedExperiment& loaded, const Module& model);
 
 /// Reads these weights into an allocated model; does nothing when the experiment names none. Throws DataError as above,

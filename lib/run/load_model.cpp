@@ -11,6 +11,7 @@
 #include "config/yaml_reader.h"
 #include "models/official_checkpoint.h"
 #include "train/checkpoint.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 namespace {
@@ -97,6 +98,20 @@ CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vec
   return result;
 }
 
+std::optional<TensorFile> base_weights(const CheckpointDescription& description, const TensorFile& file) {
+  if (!holds_tuning_alone(file)) return std::nullopt;
+  const std::string& start = description.loaded.experiment.train.start_from;
+  try {
+    if (start.empty()) throw DataError("the file does not say which");
+    return open_tensor_file(weights_file(start));
+  } catch (const DataError& error) {
+    throw DataError(
+        fmt::format("'{}' holds only what fine-tuning has trained, and the weights beside it cannot be read: {}. Name "
+                    "them with --set train.start_from=FILE",
+                    file.path().string(), error.what()));
+  }
+}
+
 std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& description, const TensorFile& file) {
   const TensorEntry* const table = file.find(description.prefix + "emb.weight");
   const std::int64_t tokens = table != nullptr && table->shape.rank() == 2 ? table->shape[0] : 0;
@@ -112,7 +127,10 @@ std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& desc
 TrainedModel load_trained_model(const fs::path& source, const LoadModelOptions& options) {
   const TensorFile file = open_tensor_file(weights_file(source));
   CheckpointDescription description = describe_checkpoint(file, options.settings);
-  TrainedModel result{file.path(), {}, Tokenizer::bytes(), build_checkpoint_model(description, file), nullptr};
+  const std::optional<TensorFile> base = base_weights(description, file);
+  const TensorFile& weights = base ? *base : file;
+  if (base) description.prefix = official_prefix(*base);
+  TrainedModel result{file.path(), {}, Tokenizer::bytes(), build_checkpoint_model(description, weights), nullptr};
   result.model = dynamic_cast<const LanguageModel*>(result.root.get());
   result.loaded = std::move(description.loaded);
   result.version = std::move(description.version);
@@ -121,7 +139,10 @@ TrainedModel load_trained_model(const fs::path& source, const LoadModelOptions& 
   check_tokenizer(result, options);
   result.root->allocate_uninitialised();
   try {
-    load_weights(*result.root, file, {.prefix = description.prefix, .must_be_finite = true});
+    load_weights(*result.root, weights,
+                 {.prefix = description.prefix, .may_lack_initial_state = base.has_value(), .must_be_finite = true});
+    const Experiment& e = result.loaded.experiment;
+    if (base) make_tuning(e.train.tune, {result.root.get(), e.train.parameter_policy(), e.seed})->load(file);
   } catch (const DataError& error) {
     if (result.version.empty()) throw;
     throw DataError(fmt::format("{} (by its names this is {})", error.what(), result.version));

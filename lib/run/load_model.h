@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,11 @@ struct CheckpointDescription {
 /// Throws DataError for a file without a model that is known, ConfigError for settings that do not fit.
 CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vector<std::string>& settings = {});
 
+/// The weights beside which a file was trained that holds what fine-tuning has trained alone: what `train.start_from`
+/// of its experiment names. Nothing for files of whole models. Throws DataError saying how to name them when they are
+/// gone.
+std::optional<TensorFile> base_weights(const CheckpointDescription& description, const TensorFile& file);
+
 /// The model of a description, without memory. `file` is the one that was described. Throws ConfigError for one that is
 /// no language model.
 std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& description, const TensorFile& file);
@@ -39,7 +45,7 @@ struct LoadModelOptions {
 
 /// A language model with its weights, and what it was trained on.
 struct TrainedModel {
-  std::filesystem::path file;  ///< Where the weights came from.
+  std::filesystem::path file;  ///< Where the weights came from; of fine-tuning, what it trained.
   LoadedExperiment loaded;     ///< The resolved experiment that trained it; of official models, the model alone.
   Tokenizer tokenizer;         ///< See has_tokenizer.
   std::unique_ptr<Module> root;

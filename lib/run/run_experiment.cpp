@@ -18,6 +18,7 @@
 #include "run/recorder.h"
 #include "run/run_folder.h"
 #include "run/step_profile.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 namespace {
@@ -160,6 +161,10 @@ void introduce(const LoadedExperiment& loaded, const BuiltExperiment& built, con
   for (const Parameter* const parameter : built.model->parameters()) parameters += parameter->shape.elements();
   output.line(fmt::format("run    {} -> {}", loaded.experiment.name, folder.path().string()));
   output.line(fmt::format("model  {}, {} parameters", built.model->summary(), grouped(parameters)));
+  if (tunes_base_weights(train.tune)) {
+    output.line(fmt::format("tune   {}, {} parameters are trained", train.tune.kind,
+                            grouped(describe_options(*built.model, train).trained_parameters)));
+  }
   output.line(fmt::format("data   {}", built.data->describe()));
   output.line(fmt::format("train  {} steps of {} tokens (batch {} x context {}{}), {} thread{}", train.steps,
                           grouped(train.tokens_per_step()), train.batch, train.context,
@@ -185,6 +190,8 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   introduce(loaded, built, folder, output);
 
   built.model->allocate(e.seed);
+  const bool keeps_base = tunes_base_weights(e.train.tune);
+  if (keeps_base) load_initial_weights(loaded, *built.model);
   Trainer trainer(
       e.train, e.evaluation,
       {built.objective.get(), e.seed, folder.checkpoints(), {loaded.text(), built.data->tokenizer().json().dump()}});
@@ -192,7 +199,7 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   const bool resumed = options.resume && trainer.resume(&skipped);
   for (const std::string& sentence : skipped) output.line("note: " + sentence);
   if (options.resume && !resumed) output.line("no checkpoint yet: starting from step 0");
-  if (!resumed) load_initial_weights(loaded, *built.model);
+  if (!resumed && !keeps_base) load_initial_weights(loaded, *built.model);
 
   Recorder recorder(open_run_file(folder, loaded, resumed, trainer.position().step), e.log,
                     {built.model.get(), e.train.checkpoint_every});

@@ -7,8 +7,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "models/initial_state.h"
 #include "train/non_finite.h"
 #include "train/tensor_loading.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 namespace {
@@ -30,6 +32,18 @@ std::int64_t step_of(const fs::path& folder) {
 // Buffers of official checkpoints that are constants of the architecture.
 bool is_mask(std::string_view name) {
   return name.ends_with("copy_mask") || name.ends_with("tiny_mask") || name.ends_with("att_mask");
+}
+
+bool is_expected(const Parameter& parameter, const TensorFile& file, const LoadOptions& options) {
+  return !options.may_lack_initial_state || !is_initial_state(parameter) ||
+         file.contains(options.prefix + parameter.name);
+}
+
+void refuse_tuning_alone(const TensorFile& file) {
+  if (!holds_tuning_alone(file)) return;
+  throw DataError(fmt::format(
+      "'{}' holds only what fine-tuning has trained, not the weights beside it; `rwkvlab export` writes both as one",
+      file.path().string()));
 }
 
 struct StateFile {
@@ -122,7 +136,7 @@ std::vector<fs::path> CheckpointFolder::list() const {
 }
 
 fs::path CheckpointFolder::write(const TrainingPosition& position, const CheckpointTexts& texts, Objective& objective,
-                                 const Optimizer& optimizer) {
+                                 const Optimizer& optimizer, const Tuning* tuning) {
   make_directories(folder_);
   remove_abandoned(folder_);
   fs::path path = folder_ / fmt::format("{}{:08}", folder_prefix, position.step);
@@ -130,7 +144,9 @@ fs::path CheckpointFolder::write(const TrainingPosition& position, const Checkpo
   std::map<std::string, std::string> metadata = {
       {"format", std::string(checkpoint_format)}, {"step", std::to_string(position.step)}, {"config", texts.config}};
   if (!texts.vocabulary.empty()) metadata["vocabulary"] = texts.vocabulary;
-  save_weights(objective.model(), target.staging() / "model.safetensors", metadata);
+  if (tuning != nullptr) metadata.merge(tuning->metadata());
+  write_safetensors(target.staging() / "model.safetensors",
+                    tuning != nullptr ? tuning->tensors() : weights_of(objective.model()), metadata);
   write_safetensors(target.staging() / "optimizer.safetensors", optimizer.state());
   std::vector<NamedTensor> carried;
   for (const auto& [name, value] : objective.carried_state().pieces()) carried.push_back({name, value.value()});
@@ -172,7 +188,8 @@ std::optional<fs::path> CheckpointFolder::newest(std::vector<std::string>* skipp
                   folder_.string(), problems));
 }
 
-TrainingPosition read_checkpoint(const fs::path& checkpoint, Objective& objective, Optimizer& optimizer) {
+TrainingPosition read_checkpoint(const fs::path& checkpoint, Objective& objective, Optimizer& optimizer,
+                                 Tuning* tuning) {
   try {
     const StateFile state = read_state_file(checkpoint / "state.json");
     State carried;
@@ -181,7 +198,11 @@ TrainingPosition read_checkpoint(const fs::path& checkpoint, Objective& objectiv
     }
     const SafetensorsFile weights(checkpoint / "model.safetensors");
     const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
-    load_weights(objective.model(), weights);
+    if (tuning != nullptr) {
+      tuning->load(weights);
+    } else {
+      load_weights(objective.model(), weights);
+    }
     optimizer.load_state(moments);
     objective.set_carried_state(std::move(carried));
     return state.position;
@@ -203,13 +224,22 @@ std::vector<NamedTensor> weights_of(const Module& model) {
 }
 
 void check_weights(const Module& model, const TensorFile& file, const LoadOptions& options) {
+  refuse_tuning_alone(file);
   std::vector<ExpectedTensor> expected;
-  for (const Parameter* const p : model.parameters()) expected.push_back({p->name, p->shape, DType::f32});
+  for (const Parameter* const p : model.parameters()) {
+    if (is_expected(*p, file, options)) expected.push_back({p->name, p->shape, DType::f32});
+  }
   check_tensors(file, expected, {options.prefix, options.ignore_unexpected, is_mask});
 }
 
 void load_weights(Module& model, const TensorFile& file, const LoadOptions& options) {
-  load_tensors(file, weights_of(model), {options.prefix, options.ignore_unexpected, is_mask});
+  refuse_tuning_alone(file);
+  std::vector<NamedTensor> targets;
+  for (const Parameter* const p : model.parameters()) {
+    check_invariant(p->var.defined(), "weights of a model that is not allocated");
+    if (is_expected(*p, file, options)) targets.push_back({p->name, p->var.value()});
+  }
+  load_tensors(file, targets, {options.prefix, options.ignore_unexpected, is_mask});
   const std::string spoilt = options.must_be_finite ? non_finite_parameter(model) : "";
   if (spoilt.empty()) return;
   throw DataError(fmt::format(

@@ -1,6 +1,8 @@
 // Checkpoints: folders "step-00000500" that hold all that a training needs to go on, bit for bit.
 //
-//   model.safetensors          parameters under their official names, F32; metadata: format, step, config, vocabulary
+//   model.safetensors          parameters under their official names, F32; metadata: format, step, config, vocabulary.
+//                              Of a tuning that keeps its base: what is trained alone, and which weights that belongs
+//                              to
 //   optimizer.safetensors      "m.<parameter>", "v.<parameter>", "steps"
 //   state.json                 step, tokens seen, seed, data position, what was still to do
 //   carried_state.safetensors  the recurrent state, when training carries one
@@ -39,6 +41,8 @@ struct CheckpointTexts {
   std::string vocabulary;  ///< JSON; empty when there is none
 };
 
+class Tuning;
+
 /// The checkpoints of one training, in one folder.
 class CheckpointFolder {
  public:
@@ -48,8 +52,9 @@ class CheckpointFolder {
   const std::filesystem::path& path() const { return folder_; }
   /// Writes and publishes "step-…" atomically, then removes the oldest ones. Throws FileError; whatever was there
   /// before is then still there.
+  /// Without a tuning, the whole model is stored.
   std::filesystem::path write(const TrainingPosition& position, const CheckpointTexts& texts, Objective& objective,
-                              const Optimizer& optimizer);
+                              const Optimizer& optimizer, const Tuning* tuning = nullptr);
   /// All finished checkpoints, oldest first. What a crash left half-written is not among them.
   std::vector<std::filesystem::path> list() const;
   /// The newest checkpoint whose files are whole; `skipped` gets a sentence for each damaged one that was passed over.
@@ -62,12 +67,14 @@ class CheckpointFolder {
 };
 
 /// Puts a checkpoint into an objective and its optimiser. Throws DataError naming the file and the remedy.
-TrainingPosition read_checkpoint(const std::filesystem::path& checkpoint, Objective& objective, Optimizer& optimizer);
+TrainingPosition read_checkpoint(const std::filesystem::path& checkpoint, Objective& objective, Optimizer& optimizer,
+                                 Tuning* tuning = nullptr);
 
 struct LoadOptions {
-  std::string prefix;              ///< of the tensors in the file: "param." in reference cases
-  bool ignore_unexpected = false;  ///< skip tensors that the model does not have
-  bool must_be_finite = false;     ///< refuse a file with NaN or infinite weights
+  std::string prefix;                   ///< of the tensors in the file: "param." in reference cases
+  bool ignore_unexpected = false;       ///< skip tensors that the model does not have
+  bool may_lack_initial_state = false;  ///< where the file has no initial state to learn, the model's stays
+  bool must_be_finite = false;          ///< refuse a file with NaN or infinite weights
 };
 
 /// Reads every parameter of an allocated model, converted to the model's type as it is read. Shapes may differ in

@@ -16,16 +16,19 @@ namespace {
 
 const RegisterSlot slot("optimizer", "How parameters follow their gradients.");
 
-[[noreturn]] void fail_unmatched(const ParameterGroup& group, const std::vector<Parameter*>& parameters) {
+}  // namespace
+
+void require_match(const std::string& option, const std::string& pattern, const std::vector<Parameter*>& parameters) {
   std::vector<std::string> names;
   names.reserve(parameters.size());
-  for (const Parameter* const p : parameters) names.push_back(p->name);
-  std::string nearest = did_you_mean(group.match, names);
+  for (const Parameter* const p : parameters) {
+    if (matches_glob(p->name, pattern)) return;
+    names.push_back(p->name);
+  }
+  std::string nearest = did_you_mean(pattern, names);
   if (nearest.empty() && !names.empty()) nearest = fmt::format(" (a name looks like '{}')", names.back());
-  throw ConfigError(fmt::format("parameter_groups: no parameter matches '{}'{}", group.match, nearest));
+  throw ConfigError(fmt::format("{}: no parameter matches '{}'{}", option, pattern, nearest));
 }
-
-}  // namespace
 
 void describe(Fields<ParameterGroup>& f) {
   f.doc("Other rules for the parameters whose names match; the last match that sets a property decides it.");
@@ -40,11 +43,7 @@ void describe(Fields<ParameterGroup>& f) {
 
 std::vector<TrainedParameter> trained_parameters(Module& model, const ParameterPolicy& policy) {
   const std::vector<Parameter*> all = model.parameters();
-  for (const ParameterGroup& group : policy.groups) {
-    const bool matched =
-        std::any_of(all.begin(), all.end(), [&](const Parameter* p) { return matches_glob(p->name, group.match); });
-    if (!matched) fail_unmatched(group, all);
-  }
+  for (const ParameterGroup& group : policy.groups) require_match("parameter_groups", group.match, all);
   std::vector<TrainedParameter> trained;
   for (Parameter* const p : all) {
     TrainedParameter entry = {p, 1, p->rules.weight_decay};

@@ -38,6 +38,9 @@ struct TrainedParameter {
   bool weight_decay = false;
 };
 
+/// Throws ConfigError, naming the option and the nearest parameter, when no name matches the pattern.
+void require_match(const std::string& option, const std::string& pattern, const std::vector<Parameter*>& parameters);
+
 /// The parameters to train, in the model's order. Frozen ones are left out and made constant in the model, so that no
 /// gradient is computed for them (of a module that is not allocated yet, they stay as they are). Throws ConfigError for
 /// a pattern that matches nothing, naming the nearest parameter.

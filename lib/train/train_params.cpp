@@ -1,6 +1,8 @@
 // What the sections `train` and `eval` of an experiment file may say.
 #include "train/trainer.h"
 
+#include <fmt/format.h>
+
 namespace rwkvlab {
 namespace {
 
@@ -8,6 +10,11 @@ namespace {
 template <class M>
 M EvaluationParams::*own(M EvaluationRequest::*member) {
   return member;
+}
+
+std::string check_tune(const TrainParams& p) {
+  if (!tunes_base_weights(p.tune) || !p.start_from.empty()) return "";
+  return fmt::format("tune: {} keeps the weights that it starts from: name some in train.start_from", p.tune.kind);
 }
 
 }  // namespace
@@ -40,13 +47,16 @@ void describe(Fields<TrainParams>& f) {
   f.list(
       "parameter_groups", &P::parameter_groups, [](Fields<ParameterGroup>& g) { describe(g); },
       "other rules for some parameters");
-  f.add("start_from", &P::start_from,
-        "weights to start from in place of initial values: an official .pth or .safetensors file, a checkpoint or a run "
-        "folder; empty: none")
+  f.kind("tune", &P::tune, "tune", "what of the model is trained", "full");
+  f.add(
+       "start_from", &P::start_from,
+       "weights to start from in place of initial values: an official .pth or .safetensors file, a checkpoint or a run "
+       "folder; empty: none")
       .path();
   f.add("checkpoint_every", &P::checkpoint_every, "steps between checkpoints; 0: at the end only", at_least(0))
       .unit("steps");
   f.add("keep_checkpoints", &P::keep_checkpoints, "how many of the newest checkpoints stay; 0: all", at_least(0));
+  f.check(check_tune, "tune");
 }
 
 void describe(Fields<EvaluationParams>& f) {

@@ -8,6 +8,7 @@
 #include "autograd/profiler.h"
 #include "base/error.h"
 #include "train/non_finite.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 namespace {
@@ -27,11 +28,11 @@ Trainer::Trainer(const TrainParams& params, const EvaluationParams& evaluation, 
     : params_(params),
       evaluation_(evaluation),
       site_(std::move(site)),
-      parameters_(trained_parameters(site_.objective->model(), params_.parameter_policy())),
+      tuning_(make_tuning(params_.tune, {&site_.objective->model(), params_.parameter_policy(), site_.seed})),
+      parameters_(tuning_->parameters()),
       schedule_(make_schedule(params_.schedule, {params_.learning_rate, params_.steps, params_.tokens_per_step()})),
       optimizer_(make_optimizer(params_.optimizer, parameters_)),
       folder_(site_.checkpoints, params_.keep_checkpoints) {
-  if (parameters_.empty()) throw ConfigError("parameter_groups freeze every parameter: nothing is left to train");
   position_.seed = site_.seed;
 }
 
@@ -41,7 +42,7 @@ bool Trainer::resume(std::vector<std::string>* skipped) {
   if (site_.checkpoints.empty()) return false;
   const auto newest = folder_.newest(skipped);
   if (!newest) return false;
-  TrainingPosition position = read_checkpoint(*newest, *site_.objective, *optimizer_);
+  TrainingPosition position = read_checkpoint(*newest, *site_.objective, *optimizer_, tuning_.get());
   if (position.seed != site_.seed) {
     throw ConfigError(
         fmt::format("checkpoint '{}' was made with seed {}, this run has seed {}: bit-for-bit "
@@ -77,6 +78,7 @@ StepReport Trainer::step(TrainingObserver& observer) {
   // Shares memory; the state itself is never overwritten.
   State before = site_.objective->carried_state();
   report.loss = accumulate_gradients(observer);
+  if (std::isfinite(report.loss)) tuning_->collect_gradients();
   const double share = 1.0 / params_.accumulate;
   report.gradient_norm = share * gradient_norm(parameters_);
   if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
@@ -90,6 +92,7 @@ StepReport Trainer::step(TrainingObserver& observer) {
   report.learning_rate = rate.rate;
   optimizer_->step({rate.rate, rate.progress, share * clip_factor(report.gradient_norm, params_.gradient_clip)});
   clear_gradients(parameters_);
+  tuning_->update();
 
   position_.step = number;
   position_.micro_batches += params_.accumulate;
@@ -192,7 +195,7 @@ void Trainer::write_checkpoint(TrainingObserver& observer) {
     fail(observer, position_.step, fmt::format("the parameter '{}' is not finite", parameter),
          "The step was not saved");
   }
-  last_checkpoint_ = folder_.write(position_, site_.texts, *site_.objective, *optimizer_);
+  last_checkpoint_ = folder_.write(position_, site_.texts, *site_.objective, *optimizer_, tuning_.get());
   is_saved_ = true;
   observer.checkpoint_written(position_.step, last_checkpoint_);
 }

@@ -15,6 +15,7 @@
 #include "train/optimizer.h"
 #include "train/precision.h"
 #include "train/schedule.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 
@@ -33,6 +34,7 @@ struct TrainParams {
   bool layerwise_learning_rate = true;
   bool warm_up_stage = false;
   std::vector<ParameterGroup> parameter_groups;
+  Choice tune;
   std::string start_from;  ///< weights in place of initial values; empty: none
   std::int64_t checkpoint_every = 1000;
   int keep_checkpoints = 2;
@@ -96,7 +98,8 @@ struct TrainerSite {
 
 class Trainer {
  public:
-  /// The model must be allocated. Throws ConfigError for parameter groups that match nothing.
+  /// The model must be allocated and, for a tuning that keeps its base, hold the weights to start from. Throws
+  /// ConfigError for patterns of parameters that match nothing.
   Trainer(const TrainParams& params, const EvaluationParams& evaluation, TrainerSite site);
   ~Trainer();
 
@@ -126,6 +129,7 @@ class Trainer {
   TrainParams params_;
   EvaluationParams evaluation_;
   TrainerSite site_;
+  std::unique_ptr<Tuning> tuning_;
   std::vector<TrainedParameter> parameters_;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Optimizer> optimizer_;
