@@ -34,6 +34,16 @@ std::int64_t number(const SafetensorsFile& file, const std::string& key) {
   return value;
 }
 
+// A file that ends before its format could be named: the length of a header, of which no byte above the fifth is in
+// use (no text has such zeros), and the first letters of what the writer puts there.
+bool is_cut_in_its_header(std::string_view file) {
+  constexpr std::size_t used = 5, length = 8;
+  const std::string start = fmt::format(R"({{"__metadata__":{{"format":"{}")", format_name);
+  return file.size() > used && file.size() < length + start.size() &&
+         file.substr(used, length - used).find_first_not_of('\0') == std::string_view::npos &&
+         (file.size() <= length || start.starts_with(file.substr(length)));
+}
+
 template <class Id>
 void widen(const std::byte* from, std::span<std::int64_t> into) {
   for (std::size_t i = 0; i < into.size(); ++i) {
@@ -168,7 +178,7 @@ Tokenizer TokenFile::tokenizer() const {
 bool is_token_file(const std::filesystem::path& path) {
   try {
     const MappedFile file(path);
-    return file.text().substr(0, 256).find(format_name) != std::string_view::npos;
+    return file.text().substr(0, 256).find(format_name) != std::string_view::npos || is_cut_in_its_header(file.text());
   } catch (const DataError&) {
     return false;
   }

@@ -112,6 +112,14 @@ TEST_F(TokenFiles, RefuseDamage) {
   EXPECT_THAT(changed(world_.digest().substr(0, 8), "00000000"), HasSubstr("SHA-256"));
   EXPECT_THROW(TokenFile(folder_.make("c.tokens", good.substr(0, good.size() - 1))), DataError);
   EXPECT_THROW(TokenFile(folder_.make("d.tokens", "some text")), DataError);
+  // A beginning is no text, wherever the rest was lost.
+  for (std::size_t kept = 6; kept < good.size(); kept += kept < 64 ? 1 : 64) {
+    const fs::path cut = folder_.make("cut.tokens", good.substr(0, kept));
+    EXPECT_TRUE(is_token_file(cut)) << kept;
+    EXPECT_THAT(message_of<DataError>([&] { TokenFile{cut}; }), HasSubstr("cut.tokens")) << kept;
+  }
+  for (const char* const text : {"", "some text", "12345678", "12345678{\"__metadata__\":"})
+    EXPECT_FALSE(is_token_file(folder_.make("d.tokens", text))) << text;
   EXPECT_THAT(message_of<DataError>([&] { write("e.tokens", world_, {}); }), HasSubstr("no tokens"));
   EXPECT_FALSE(fs::exists(folder_ / "e.tokens"));
 }
