@@ -62,9 +62,14 @@ double standard_error(double share, std::int64_t count) {
 }
 
 struct Question {
-  std::vector<double> lengths;  // bytes of each choice
+  std::vector<double> characters, bytes;  // of each choice
   std::size_t gold = 0, first_item = 0;
 };
+
+// Unicode code points: the bytes that continue none. The text is valid, since JSON is.
+std::ptrdiff_t count_characters(std::string_view text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
 
 // The tokens of a choice, given those of what stands before it.
 Continuation encode_choice(const Tokenizer& tokenizer, const std::vector<std::int64_t>& start, std::string context,
@@ -107,25 +112,32 @@ Question read_question(const Json& json, const std::string& place, const Tokeniz
   for (const Json& choice : *choices) {
     const auto text = choice.get<std::string>();
     if (text.empty()) throw DataError(place + ": a choice is empty");
-    question.lengths.push_back(static_cast<double>(text.size()));
+    question.characters.push_back(static_cast<double>(count_characters(text)));
+    question.bytes.push_back(static_cast<double>(text.size()));
     items.push_back(encode_choice(tokenizer, start, context, delimiter + text, place));
     if (items.back().context.empty()) throw DataError(place + ": nothing stands before the choice; use a start token");
   }
   return question;
 }
 
+// The place of the largest log P / length, the first of equal ones.
+std::size_t best_choice(const std::vector<double>& log_probabilities, const std::vector<double>& lengths) {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < lengths.size(); ++i) {
+    if (log_probabilities[i] / lengths[i] > log_probabilities[best] / lengths[best]) best = i;
+  }
+  return best;
+}
+
 ChoiceDocument answer(const Question& question, std::span<const ContinuationScore> scores) {
   ChoiceDocument document;
   document.gold = question.gold;
-  const auto better = [&](std::size_t a, std::size_t b, bool by_length) {
-    const double scale_a = by_length ? question.lengths[a] : 1, scale_b = by_length ? question.lengths[b] : 1;
-    return document.log_probabilities[a] / scale_a > document.log_probabilities[b] / scale_b;
-  };
-  for (std::size_t i = 0; i < question.lengths.size(); ++i) {
-    document.log_probabilities.push_back(scores[question.first_item + i].log_probability);
-    if (better(i, document.chosen, false)) document.chosen = i;
-    if (better(i, document.chosen_norm, true)) document.chosen_norm = i;
-  }
+  const std::size_t choices = question.bytes.size();
+  for (const ContinuationScore& score : scores.subspan(question.first_item, choices))
+    document.log_probabilities.push_back(score.log_probability);
+  document.chosen = best_choice(document.log_probabilities, std::vector<double>(choices, 1));
+  document.chosen_norm = best_choice(document.log_probabilities, question.characters);
+  document.chosen_bytes = best_choice(document.log_probabilities, question.bytes);
   return document;
 }
 
@@ -187,15 +199,21 @@ ChoiceResult evaluate_choice(const LanguageModel& model, const Tokenizer& tokeni
       score_continuations(model, items, scoring_for(model, options), progress);
   ChoiceResult result;
   result.documents = static_cast<std::int64_t>(questions.size());
+  std::int64_t right = 0, right_norm = 0, right_bytes = 0;
   for (const Question& question : questions) {
     ChoiceDocument document = answer(question, scores);
-    result.accuracy += document.chosen == document.gold ? 1 : 0;
-    result.accuracy_norm += document.chosen_norm == document.gold ? 1 : 0;
+    right += document.chosen == document.gold ? 1 : 0;
+    right_norm += document.chosen_norm == document.gold ? 1 : 0;
+    right_bytes += document.chosen_bytes == document.gold ? 1 : 0;
     if (documents != nullptr) documents->push_back(std::move(document));
   }
-  for (double* const share : {&result.accuracy, &result.accuracy_norm}) *share /= static_cast<double>(questions.size());
-  result.accuracy_error = standard_error(result.accuracy, result.documents);
-  result.accuracy_norm_error = standard_error(result.accuracy_norm, result.documents);
+  const auto set = [&](double& accuracy, double& error, std::int64_t count) {
+    accuracy = static_cast<double>(count) / static_cast<double>(questions.size());
+    error = standard_error(accuracy, result.documents);
+  };
+  set(result.accuracy, result.accuracy_error, right);
+  set(result.accuracy_norm, result.accuracy_norm_error, right_norm);
+  set(result.accuracy_bytes, result.accuracy_bytes_error, right_bytes);
   return result;
 }
 

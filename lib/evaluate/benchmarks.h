@@ -44,14 +44,16 @@ LambadaResult evaluate_lambada(const LanguageModel& model, const Tokenizer& toke
 struct ChoiceResult {
   std::int64_t documents = 0;
   double accuracy = 0, accuracy_error = 0;  ///< the choice of highest log-probability is right
-  /// The choice of highest log-probability per byte of the choice is right.
+  /// The choice of highest log-probability per character (Unicode code point) of the choice is right.
   double accuracy_norm = 0, accuracy_norm_error = 0;
+  /// The same per byte of the choice in UTF-8.
+  double accuracy_bytes = 0, accuracy_bytes_error = 0;
 };
 
 /// One answered question, for whoever looks at single ones.
 struct ChoiceDocument {
   std::vector<double> log_probabilities;  ///< of each choice, nats
-  std::size_t gold = 0, chosen = 0, chosen_norm = 0;
+  std::size_t gold = 0, chosen = 0, chosen_norm = 0, chosen_bytes = 0;
 };
 
 /// Multiple choice with the conventions of EleutherAI's evaluation harness. `file`: JSON lines with "context",

@@ -265,33 +265,45 @@ TEST_F(Benchmarks, ChoiceAsTheHarness) {
                    R"({"context": "Q: which?\nA:", "choices": ["a short one", "b", "something longer, é"], "gold": 2})"
                    "\n"
                    R"({"context": "no more ", "choices": ["x", "yy"], "gold": 0, "delimiter": ""})"
+                   "\n"
+                   R"({"context": "few:", "choices": ["ab", "éééééé"], "gold": 0})"
                    "\n");
   std::vector<ChoiceDocument> documents;
   const ChoiceResult result = evaluate_choice(*model_, bytes_, file, {}, {}, &documents);
-  ASSERT_EQ(documents.size(), 2u);
+  ASSERT_EQ(documents.size(), 3u);
   const std::vector<std::vector<double>> expected = {
       {log_probability("\nQ: which?\nA:", " a short one"), log_probability("\nQ: which?\nA:", " b"),
        log_probability("\nQ: which?\nA:", " something longer, é")},
-      {log_probability("\nno more", " x"), log_probability("\nno more", " yy")}};
-  const std::vector<std::vector<double>> lengths = {{11, 1, 20}, {1, 2}};
-  double accuracy = 0, accuracy_norm = 0;
-  for (std::size_t d = 0; d < 2; ++d) {
-    std::size_t best = 0, best_norm = 0;
-    for (std::size_t i = 0; i < expected[d].size(); ++i) {
+      {log_probability("\nno more", " x"), log_probability("\nno more", " yy")},
+      {log_probability("\nfew:", " ab"), log_probability("\nfew:", " éééééé")}};
+  const std::vector<std::vector<double>> ones = {{1, 1, 1}, {1, 1}, {1, 1}};
+  const std::vector<std::vector<double>> characters = {{11, 1, 19}, {1, 2}, {2, 6}};
+  const std::vector<std::vector<double>> bytes = {{11, 1, 20}, {1, 2}, {2, 12}};
+  double right = 0, right_norm = 0, right_bytes = 0;
+  for (std::size_t d = 0; d < 3; ++d) {
+    const auto best = [&](const std::vector<double>& lengths) {
+      std::size_t first = 0;
+      for (std::size_t i = 0; i < lengths.size(); ++i) {
+        if (expected[d][i] / lengths[i] > expected[d][first] / lengths[first]) first = i;
+      }
+      return first;
+    };
+    for (std::size_t i = 0; i < expected[d].size(); ++i)
       EXPECT_NEAR(documents[d].log_probabilities[i], expected[d][i], 2 * tolerance);
-      if (expected[d][i] > expected[d][best]) best = i;
-      if (expected[d][i] / lengths[d][i] > expected[d][best_norm] / lengths[d][best_norm]) best_norm = i;
-    }
-    EXPECT_EQ(documents[d].chosen, best);
-    EXPECT_EQ(documents[d].chosen_norm, best_norm);
-    accuracy += best == documents[d].gold ? 0.5 : 0;
-    accuracy_norm += best_norm == documents[d].gold ? 0.5 : 0;
+    EXPECT_EQ(documents[d].chosen, best(ones[d]));
+    EXPECT_EQ(documents[d].chosen_norm, best(characters[d]));
+    EXPECT_EQ(documents[d].chosen_bytes, best(bytes[d]));
+    right += best(ones[d]) == documents[d].gold;
+    right_norm += best(characters[d]) == documents[d].gold;
+    right_bytes += best(bytes[d]) == documents[d].gold;
   }
-  // A short choice is more probable as a whole, a long one per byte.
+  // A short choice is more probable as a whole, a long one per character; letters of two bytes are long in bytes.
   EXPECT_NE(documents[0].chosen, documents[0].chosen_norm);
-  EXPECT_EQ(result.accuracy, accuracy);
-  EXPECT_EQ(result.accuracy_norm, accuracy_norm);
-  EXPECT_NEAR(result.accuracy_error, std::sqrt(accuracy * (1 - accuracy)), 1e-12);
+  EXPECT_NE(documents[2].chosen_norm, documents[2].chosen_bytes);
+  EXPECT_EQ(result.accuracy, right / 3);
+  EXPECT_EQ(result.accuracy_norm, right_norm / 3);
+  EXPECT_EQ(result.accuracy_bytes, right_bytes / 3);
+  EXPECT_NEAR(result.accuracy_error, std::sqrt(result.accuracy * (1 - result.accuracy) / 2), 1e-12);
 }
 
 TEST_F(Benchmarks, ErrorsNameTheLine) {
