@@ -217,19 +217,25 @@ Findings eval_choice(const EvalArguments& arguments, const Evaluated& evaluated)
   findings.json = {{"documents", result.documents}, {"start", arguments.start}};
   add(findings, name, "accuracy", "1", "Share of questions whose most probable choice is right.", result.accuracy);
   add(findings, name, "accuracy_error", "1", "Standard error of the accuracy.", result.accuracy_error);
-  add(findings, name, "accuracy_norm", "1", "The same by log-probability per byte of the choice.",
+  add(findings, name, "accuracy_norm", "1", "The same by log-probability per character of the choice.",
       result.accuracy_norm);
   add(findings, name, "accuracy_norm_error", "1", "Standard error of accuracy_norm.", result.accuracy_norm_error);
+  add(findings, name, "accuracy_bytes", "1", "The same by log-probability per byte of the choice.",
+      result.accuracy_bytes);
+  add(findings, name, "accuracy_bytes_error", "1", "Standard error of accuracy_bytes.", result.accuracy_bytes_error);
   Json& list = findings.json["answers"] = Json::array();
   for (const ChoiceDocument& document : documents) {
     list.push_back({{"gold", document.gold},
                     {"chosen", document.chosen},
                     {"chosen_norm", document.chosen_norm},
+                    {"chosen_bytes", document.chosen_bytes},
                     {"log_probabilities", document.log_probabilities}});
   }
-  findings.text = fmt::format("{:<15} {} questions\naccuracy        {:.4f} ± {:.4f}\naccuracy_norm   {:.4f} ± {:.4f}\n",
-                              name, result.documents, result.accuracy, result.accuracy_error, result.accuracy_norm,
-                              result.accuracy_norm_error);
+  findings.text = fmt::format(
+      "{:<15} {} questions\naccuracy        {:.4f} ± {:.4f}\naccuracy_norm   {:.4f} ± {:.4f}\n"
+      "accuracy_bytes  {:.4f} ± {:.4f}\n",
+      name, result.documents, result.accuracy, result.accuracy_error, result.accuracy_norm, result.accuracy_norm_error,
+      result.accuracy_bytes, result.accuracy_bytes_error);
   return findings;
 }
 
