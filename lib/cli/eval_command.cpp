@@ -297,6 +297,7 @@ CLI::App* add_evaluation(Program& program, CLI::App& eval, const std::shared_ptr
       ->check(CLI::NonNegativeNumber)
       ->type_name("TOKENS");
   command->add_option("--threads", arguments->threads, "threads; default: the cores this process may use")
+      ->check(CLI::PositiveNumber)
       ->type_name("N");
   command->add_option("--name", arguments->name, "what the results are called; default: after the file")
       ->type_name("NAME");

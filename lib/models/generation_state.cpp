@@ -13,12 +13,16 @@ namespace {
 constexpr const char* format_name = "rwkvlab-state-1";
 constexpr const char* logits_name = "logits";
 
+// So many that every number up to it is exact in JSON, and sums with it stay far below the largest integer.
+constexpr std::int64_t most_tokens = std::int64_t{1} << 53;
+
 std::int64_t number(const SafetensorsFile& file, const char* key) {
   const std::string& text = file.metadata(key);
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0) {
-    throw DataError(fmt::format("{}: the metadata's '{}' is '{}', expected a number", file.path().string(), key, text));
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > most_tokens) {
+    throw DataError(fmt::format("{}: the metadata's '{}' is '{}', expected a number from 0 to {}", file.path().string(),
+                                key, text, most_tokens));
   }
   return value;
 }

@@ -297,16 +297,28 @@ class Recogniser {
 }  // namespace
 
 std::string official_prefix(const TensorFile& file) {
-  std::string shortest;
-  bool found = false;
+  std::vector<std::string> embeddings, models;
+  const auto has_layers = [&](const std::string& prefix) {
+    return std::any_of(file.entries().begin(), file.entries().end(),
+                       [&](const TensorEntry& entry) { return entry.name.starts_with(prefix + "blocks."); });
+  };
   for (const TensorEntry& entry : file.entries()) {
     if (!entry.name.ends_with(embedding)) continue;
     const std::string prefix = entry.name.substr(0, entry.name.size() - embedding.size());
     if (!prefix.empty() && prefix.back() != '.') continue;
-    if (!found || prefix.size() < shortest.size()) shortest = prefix;
-    found = true;
+    embeddings.push_back(prefix);
+    if (has_layers(prefix)) models.push_back(prefix);
   }
-  return shortest;
+  if (models.size() > 1) {
+    throw DataError(fmt::format(
+        "'{}' holds {} models, among them those of {} and {}; write the one that is meant to a file of its own",
+        file.path().string(), models.size(), detail::shown(fmt::format("{}{}", models[0], embedding)),
+        detail::shown(fmt::format("{}{}", models[1], embedding))));
+  }
+  if (!models.empty()) return models.front();
+  return embeddings.empty() ? "" : *std::min_element(embeddings.begin(), embeddings.end(), [](auto& a, auto& b) {
+    return a.size() < b.size();
+  });
 }
 
 OfficialCheckpoint recognise_checkpoint(const TensorFile& file) { return Recogniser(file).recognise(); }

@@ -20,6 +20,7 @@ struct OfficialCheckpoint {
 };
 
 /// What stands before the official names in a file: the part before "emb.weight"; "" where there is no such tensor.
+/// Throws DataError naming two of them when the file holds several models (weights and their moving average, say).
 std::string official_prefix(const TensorFile& file);
 
 /// Recognises RWKV-4 (with the options of its code, 4a and 4b among them), 5.0, 5.1, 5.2, 6 (x060 and the variants a

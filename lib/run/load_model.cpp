@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -59,10 +61,36 @@ void find_tokenizer(TrainedModel& result, const TensorFile& file, const LoadMode
   }
 }
 
-void check_tokenizer(const TrainedModel& model, const LoadModelOptions& options) {
+// Sizes of vocabularies that say which tokenizer was probably used.
+struct UsualTokenizer {
+  std::int64_t vocabulary;
+  std::string_view kind;
+  const char* name;
+};
+constexpr UsualTokenizer usual_tokenizers[] = {{65536, "world", "the World vocabulary, rwkv_vocab_v20230424.txt"},
+                                               {50277, "neox", "the GPT-NeoX vocabulary, 20B_tokenizer.json"},
+                                               {50304, "neox", "the GPT-NeoX vocabulary, 20B_tokenizer.json"},
+                                               {256, "bytes", "bytes, without a file"}};
+
+const UsualTokenizer* find_usual(std::int64_t vocabulary) {
+  const auto* const found = std::find_if(std::begin(usual_tokenizers), std::end(usual_tokenizers),
+                                         [&](const UsualTokenizer& each) { return each.vocabulary == vocabulary; });
+  return found == std::end(usual_tokenizers) ? nullptr : found;
+}
+
+// A tokenizer that is too large cannot be right; one of another kind than usual may be.
+void check_tokenizer(TrainedModel& model, const LoadModelOptions& options) {
   const std::int64_t tokens = model.tokenizer.size(), vocabulary = model.model->vocabulary();
-  if (tokens <= vocabulary || !model.has_tokenizer) return;
+  if (!model.has_tokenizer) return;
   const std::string usual = usual_tokenizer(vocabulary);
+  if (tokens <= vocabulary) {
+    const UsualTokenizer* const expected = find_usual(vocabulary);
+    if (!options.tokenizer.empty() && expected != nullptr && expected->kind != model.tokenizer.kind()) {
+      model.notes.push_back(fmt::format("the tokenizer '{}' is of the kind {}; a model of {} tokens usually has {}",
+                                        options.tokenizer.string(), model.tokenizer.kind(), vocabulary, usual));
+    }
+    return;
+  }
   throw DataError(fmt::format("the tokenizer '{}' has {} tokens, but the model in '{}' has {}{}",
                               options.tokenizer.string(), tokens, model.file.string(), vocabulary,
                               usual.empty() ? "" : fmt::format("; it was probably trained with {}", usual)));
@@ -71,10 +99,8 @@ void check_tokenizer(const TrainedModel& model, const LoadModelOptions& options)
 }  // namespace
 
 std::string usual_tokenizer(std::int64_t vocabulary) {
-  if (vocabulary == 65536 || vocabulary == 65529 || vocabulary == 65530)
-    return "the World vocabulary, rwkv_vocab_v20230424.txt";
-  if (vocabulary == 50277 || vocabulary == 50304) return "the GPT-NeoX vocabulary, 20B_tokenizer.json";
-  return vocabulary == 256 ? "bytes, without a file" : "";
+  const UsualTokenizer* const usual = find_usual(vocabulary);
+  return usual == nullptr ? "" : usual->name;
 }
 
 CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vector<std::string>& settings) {

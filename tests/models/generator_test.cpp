@@ -1,5 +1,6 @@
 #include "models/generator.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -228,6 +229,14 @@ TEST(GenerationState, OfOtherModelsAndWeightsIsRefused) {
   const auto longer = make_language_model(test::params_of("{layers: 3, width: 64, vocabulary_size: 31}"));
   longer->allocate(1);
   EXPECT_NE(message_of<DataError>([&] { load(*longer); }).find("another model"), std::string::npos);
+  // The largest integer leaves no room for the next token.
+  GenerationState state = generator.state();
+  for (const std::int64_t tokens : {(std::int64_t{1} << 53) + 1, std::numeric_limits<std::int64_t>::max()}) {
+    state.tokens = tokens;
+    save_state(state, *model, weights_fingerprint(*model), path);
+    EXPECT_NE(message_of<DataError>([&] { load(*model); }).find(fmt::format("'tokens' is '{}'", tokens)),
+              std::string::npos);
+  }
   folder.make("state.safetensors", std::string("\x02\0\0\0\0\0\0\0{}", 10));
   EXPECT_NE(message_of<DataError>([&] { load(*model); }).find("no state"), std::string::npos);
 }

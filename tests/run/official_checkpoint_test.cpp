@@ -270,6 +270,24 @@ TEST_F(OfficialCheckpoints, AnyPrefixBeforeTheNamesIsFound) {
   EXPECT_TRUE(test::equal_bytes(logits_of(*load_trained_model(path).model), logits_of(*model)));
 }
 
+TEST_F(OfficialCheckpoints, OfSeveralModelsNoneIsTaken) {
+  const auto in_two = [](std::vector<NamedTensor>& tensors, const std::string& first, const std::string& second) {
+    const std::vector<NamedTensor> once = tensors;
+    for (NamedTensor& tensor : tensors) tensor.name = first + tensor.name;
+    for (const NamedTensor& tensor : once) tensors.push_back({second + tensor.name, tensor.tensor});
+  };
+  EXPECT_THAT(refusal([&](auto& tensors) { in_two(tensors, "ema.", "model."); }),
+              AllOf(HasSubstr("2 models"), HasSubstr("ema.emb.weight"), HasSubstr("model.emb.weight")));
+  EXPECT_THAT(refusal([&](auto& tensors) { in_two(tensors, "", "average."); }), HasSubstr("average.emb.weight"));
+  // An embedding alone is no model, whatever it is called.
+  const auto path = changed([](std::vector<NamedTensor>& tensors) {
+    for (NamedTensor& tensor : tensors) tensor.name = "model." + tensor.name;
+    tensors.push_back({"x.emb.weight", Tensor::zeros({2, 2})});
+  });
+  EXPECT_TRUE(
+      test::equal_bytes(logits_of(*load_trained_model(path).model), logits_of(*random_model(generations[0].section))));
+}
+
 TEST_F(OfficialCheckpoints, ATokenizerThatIsTooLargeIsRefused) {
   const auto model = random_model("{layers: 1, width: 8, vocabulary_size: 100}");
   write_pth(folder_ / "small.pth", weights_of(*model));
@@ -278,6 +296,21 @@ TEST_F(OfficialCheckpoints, ATokenizerThatIsTooLargeIsRefused) {
               AllOf(HasSubstr("256 tokens"), HasSubstr("has 100")));
   const TrainedModel read = load_trained_model(folder_ / "small.pth", {.needs_tokenizer = false});
   EXPECT_FALSE(read.has_tokenizer);
+}
+
+TEST_F(OfficialCheckpoints, AnUnusualTokenizerIsNoted) {
+  const auto notes = [&](std::int64_t vocabulary) {
+    write_pth(folder_ / "sized.pth",
+              weights_of(*random_model("{layers: 1, width: 2, vocabulary_size: " + std::to_string(vocabulary) + "}")));
+    return load_trained_model(folder_ / "sized.pth", {.tokenizer = "bytes"}).notes;
+  };
+  EXPECT_THAT(notes(65536), testing::Contains(AllOf(HasSubstr("kind bytes"), HasSubstr("World vocabulary"))));
+  EXPECT_THAT(notes(50277), testing::Contains(HasSubstr("20B_tokenizer.json")));
+  EXPECT_THAT(notes(256), testing::IsEmpty());
+  EXPECT_THAT(notes(300), testing::IsEmpty());
+  // The World vocabulary has 65536 tokens, too many for these.
+  EXPECT_EQ(usual_tokenizer(65529), "");
+  EXPECT_EQ(usual_tokenizer(65530), "");
 }
 
 TEST_F(OfficialCheckpoints, ATrainingStartsFromThem) {

@@ -12,6 +12,7 @@ class ForEverySequence final : public Op {
   std::string_view name() const override { return "for_every_sequence"; }
 
   Tensors forward(const Tensors& in) override {
+    require(batch_ >= 0, "a batch that is not negative", in);
     shape_ = in[0].shape();
     std::vector<std::int64_t> sizes = {batch_};
     sizes.insert(sizes.end(), shape_.sizes().begin(), shape_.sizes().end());

@@ -1,7 +1,5 @@
 #include "autograd/ops/elementwise.h"
 
-#include "autograd/ops/broadcast.h"
-
 #include "tests/support/op_check.h"
 
 namespace rwkvlab {
@@ -86,12 +84,6 @@ TEST(Elementwise, Dropout) {
     const auto apply = [mask](const std::vector<Var>& in) { return std::vector{dropout(in[0], mask)}; };
     check_op({"dropout", {{"x", normal_tensor({3, 13, 5}, "x")}}, apply});
   }
-}
-
-TEST(Elementwise, ForEverySequence) {
-  check_op({"for_every_sequence", {{"x", normal_tensor({3, 5}, "x")}}, [](const auto& in) {
-              return std::vector{for_every_sequence(in[0], 4)};
-            }});
 }
 
 TEST(Elementwise, ShapeErrorsNameTheOperationAndTheShapes) {
