@@ -11,6 +11,7 @@
 #include "config/registry.h"
 #include "config/resolve.h"
 #include "config/yaml_reader.h"
+#include "models/initial_state.h"
 #include "models/official_checkpoint.h"
 #include "train/checkpoint.h"
 #include "train/tuning.h"
@@ -150,6 +151,17 @@ std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& desc
   return root;
 }
 
+namespace {
+
+// What neither the base nor the trained tensors hold starts as training started it.
+void reset_initial_states(const Module& model, std::uint64_t seed) {
+  for (const Parameter* const p : model.parameters()) {
+    if (is_initial_state(*p)) p->initial(p->var.value(), RandomStream(seed, p->name));
+  }
+}
+
+}  // namespace
+
 TrainedModel load_trained_model(const fs::path& source, const LoadModelOptions& options) {
   const TensorFile file = open_tensor_file(weights_file(source));
   CheckpointDescription description = describe_checkpoint(file, options.settings);
@@ -164,6 +176,7 @@ TrainedModel load_trained_model(const fs::path& source, const LoadModelOptions& 
   find_tokenizer(result, file, options);
   check_tokenizer(result, options);
   result.root->allocate_uninitialised();
+  if (base) reset_initial_states(*result.root, result.loaded.experiment.seed);
   try {
     load_weights(*result.root, weights,
                  {.prefix = description.prefix, .may_lack_initial_state = base.has_value(), .must_be_finite = true});
