@@ -27,7 +27,7 @@ Run wkv6_forward(O& o, Index head_size) {
   call.in = wkv6_inputs(o, head_size, fixed_decay);
   const kernels::Wkv6Size& size = call.in.size;
   o.computes(kernels::wkv6_flops(batch, context, size.heads, head_size, false));
-  call.y = o.write(all), call.chunk_states = o.write(size.state_elements() * size.chunks());
+  call.y = o.write(all), call.kept_states = o.write(size.state_elements() * size.chunks());
   return [=] { kernels::wkv6_forward(call); };
 }
 
@@ -37,7 +37,7 @@ Run wkv6_backward(O& o, Index head_size) {
   call.in = wkv6_inputs(o, head_size, fixed_decay);
   const kernels::Wkv6Size& size = call.in.size;
   o.computes(kernels::wkv6_flops(batch, context, size.heads, head_size, true));
-  call.chunk_states = o.read(size.state_elements() * size.chunks()), call.grad_y = o.read(all);
+  call.kept_states = o.read(size.state_elements() * size.chunks()), call.grad_y = o.read(all);
   call.grad_receptance = o.write(all), call.grad_key = o.write(all), call.grad_value = o.write(all);
   call.grad_decay = o.write(fixed_decay ? width : all), call.grad_bonus = o.write(width);
   return [=] { kernels::wkv6_backward(call); };

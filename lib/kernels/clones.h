@@ -8,6 +8,8 @@
 /// does so).
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) && !defined(RWKVLAB_NO_CLONES)
 #define RWKVLAB_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+/// Defined where functions may be compiled for several instruction sets.
+#define RWKVLAB_HAS_CLONES
 #else
 #define RWKVLAB_CLONES
 #endif

@@ -17,7 +17,7 @@
 //          with the parts of dR, dA, dK, dB that come from P' and D',
 //        + sum_(s<t<=i) R'_i (dM_is K'_s + dM_is B'_s) + sum_(s<t<i) A'_i (dM_is K'_s + dM_is B'_s)
 //          with a bonus s<t<i in both; no part of dl is a difference, so that strong decays lose nothing.
-// A chunk whose decays are too strong for such factors (e^30 from its middle) goes token by token, with the gradients
+// A chunk whose decays are too strong for such factors (e^20 from its middle) goes token by token, with the gradients
 // that wkv6.h and wkv7.h state. Which form a chunk takes depends on its decays alone. The state is never divided by a
 // decay: those inside the stretch between two kept states are computed again, forwards.
 #pragma once

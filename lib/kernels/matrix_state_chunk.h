@@ -67,9 +67,11 @@ struct MatrixStateChunk {
   }
 };
 
-/// Exponents, cumulative from the chunk's middle, up to which the matrix form is used: products of two factors stay far
-/// from the largest float, and differences of its sums lose little.
-inline constexpr double largest_exponent = 30;
+/// Exponents, cumulative from the chunk's middle, up to which the matrix form is used. In float32 an exponent of this
+/// size is rounded by 1e-6, and so is the factor, relative to its size; products of two factors stay far from the
+/// largest float. Strong decays of a single channel send the whole head token by token, which takes two to three times
+/// longer.
+inline constexpr double largest_exponent = 20;
 /// Shorter chunks cost less token by token.
 inline constexpr Index fewest_matrix_tokens = 4;
 

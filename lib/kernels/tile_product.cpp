@@ -92,7 +92,7 @@ void product_baseline(const Product<Real>& p) {
   product_narrow<add, 16 / sizeof(Real)>(p);
 }
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__) && !defined(RWKVLAB_NO_CLONES)
+#if defined(RWKVLAB_HAS_CLONES)
 // Clones of one function would share one vector width, and vectors wider than the registers are slow.
 template <bool add, class Real>
 __attribute__((target("arch=x86-64-v3"))) void product_v3(const Product<Real>& p) {

@@ -53,8 +53,8 @@ RWKVLAB_INLINE void forward_unit(const Wkv6Forward<Real>& call, const Head& at, 
     std::copy_n(in.state + matrix + i * n, width, state + i * tile);
   }
   for (Index t = 0; t < in.size.time; ++t) {
-    if (call.chunk_states != nullptr && t % kept_state_tokens == 0) {
-      keep(call.chunk_states + (at.index(in.size) * in.size.chunks() + t / kept_state_tokens) * n * n + column);
+    if (call.kept_states != nullptr && t % kept_state_tokens == 0) {
+      keep(call.kept_states + (at.index(in.size) * in.size.chunks() + t / kept_state_tokens) * n * n + column);
     }
     if (t == 0 || !in.fixed_decay) decays(decay_of(in, at, t), n, rate, w);
     const Index row = at.first(in.size) + t * channels;
@@ -120,7 +120,7 @@ void wkv6_backward(const Wkv6Backward<Real>& call) {
   common.raw_decay = true;
   common.fixed_decay = call.in.fixed_decay;
   common.bonus = call.in.bonus;
-  common.kept = call.chunk_states;
+  common.kept = call.kept_states;
   common.keys_first = true;
   common.grad_y = call.grad_y;
   common.grad_final_state = call.grad_final_state;

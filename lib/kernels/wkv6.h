@@ -42,10 +42,10 @@ struct Wkv6Inputs {
 template <class Real>
 struct Wkv6Forward {
   Wkv6Inputs<Real> in;
-  Real* y = nullptr;             ///< out [batch, time, heads, head_size]
-  Real* final_state = nullptr;   ///< out; or null
-  Real* chunk_states = nullptr;  ///< out [batch, heads, chunks, head_size, head_size], the state before every stretch
-                                 ///< of kept_state_tokens; or null
+  Real* y = nullptr;            ///< out [batch, time, heads, head_size]
+  Real* final_state = nullptr;  ///< out; or null
+  Real* kept_states = nullptr;  ///< out [batch, heads, chunks, head_size, head_size], the state before every stretch
+                                ///< of kept_state_tokens; or null
 };
 
 /// Threads over batch x heads x tiles of value channels, whose states do not meet; vectorised over value channels.
@@ -55,7 +55,7 @@ void wkv6_forward(const Wkv6Forward<Real>& call);
 template <class Real>
 struct Wkv6Backward {
   Wkv6Inputs<Real> in;
-  const Real* chunk_states = nullptr;      ///< as the forward pass left them
+  const Real* kept_states = nullptr;       ///< as the forward pass left them
   const Real* grad_y = nullptr;            ///< [batch, time, heads, head_size]
   const Real* grad_final_state = nullptr;  ///< or null for zeros
   Real* grad_receptance = nullptr;         ///< out [batch, time, heads, head_size]

@@ -53,6 +53,7 @@ TEST_F(EvaluationCommands, FromTextToTable) {
   EXPECT_THAT(lambada.out, AllOf(HasSubstr("1 passages"), HasSubstr("perplexity"), HasSubstr("run/eval.h5")));
   const nlohmann::json choice = json({"eval", "choice", "run", "sums.jsonl", "--start", "end_of_text"});
   EXPECT_EQ(choice["answers"][0]["log_probabilities"].size(), 2u);
+  EXPECT_EQ(choice["accuracy_bytes"], 1.0);
   EXPECT_EQ(choice["accuracy_norm"], 1.0) << "a digit is more likely than a letter that never came";
 
   const Finished table =
@@ -74,6 +75,7 @@ TEST_F(EvaluationCommands, FromTextToTable) {
 TEST_F(EvaluationCommands, ErrorsAreClear) {
   EXPECT_EQ(program({"eval"}).code, 2);
   EXPECT_EQ(program({"eval", "text", "missing", "text.txt"}).code, 3);
+  EXPECT_EQ(program({"eval", "text", "run", "text.txt", "--threads", "-1"}).code, 2);
   EXPECT_EQ(program({"tokenize", "text.txt", "-o", "x"}).code, 2);
   const Finished missing = program({"tokenize", "text.txt", "--tokenizer", "wrold.txt", "-o", "x"});
   EXPECT_EQ(missing.code, 3);

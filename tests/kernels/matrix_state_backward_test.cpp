@@ -76,7 +76,7 @@ struct Problem {
     Wkv6Backward<Real> call;
     call.in = {{batch, time, heads, keys}, r.data(), k.data(), v.data(), decay.data(), false, u.data(), nullptr};
     wkv6_forward<Real>({call.in, y.data(), nullptr, kept.data()});
-    call.chunk_states = kept.data();
+    call.kept_states = kept.data();
     call.grad_y = gy.data();
     call.grad_final_state = gfinal.data();
     call.grad_receptance = gr.data();

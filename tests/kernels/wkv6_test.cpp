@@ -13,7 +13,7 @@ struct Problem {
   Wkv6Size size;
   bool fixed = false;
   std::vector<Real> r, k, v, decay, bonus, state;  // An empty `state` is zeros.
-  std::vector<Real> y, final_state, chunk_states, grad_y, grad_final;
+  std::vector<Real> y, final_state, kept_states, grad_y, grad_final;
   std::vector<Real> grad_r, grad_k, grad_v, grad_decay, grad_bonus, grad_state;
 
   Problem(const Wkv6Size& s, bool fixed_decay, bool with_state, double decay_scale = 1.5)
@@ -32,19 +32,19 @@ struct Problem {
     }
     y.resize(s.elements());
     final_state.resize(s.state_elements());
-    chunk_states.resize(s.state_elements() * s.chunks());
+    kept_states.resize(s.state_elements() * s.chunks());
   }
   Wkv6Inputs<Real> inputs() const {
     return {size,         r.data(), k.data(),     v.data(),
             decay.data(), fixed,    bonus.data(), state.empty() ? nullptr : state.data()};
   }
-  void forward() { wkv6_forward<Real>({inputs(), y.data(), final_state.data(), chunk_states.data()}); }
+  void forward() { wkv6_forward<Real>({inputs(), y.data(), final_state.data(), kept_states.data()}); }
   void backward() {
     for (auto* const grad : {&grad_r, &grad_k, &grad_v}) grad->resize(r.size());
     grad_decay.resize(decay.size());
     grad_bonus.resize(bonus.size());
     grad_state.resize(final_state.size());
-    wkv6_backward<Real>({inputs(), chunk_states.data(), grad_y.data(), grad_final.empty() ? nullptr : grad_final.data(),
+    wkv6_backward<Real>({inputs(), kept_states.data(), grad_y.data(), grad_final.empty() ? nullptr : grad_final.data(),
                          grad_r.data(), grad_k.data(), grad_v.data(), grad_decay.data(), grad_bonus.data(),
                          grad_state.data()});
   }

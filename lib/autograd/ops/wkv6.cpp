@@ -22,12 +22,12 @@ class Wkv6 final : public Op {
     const Tensor final_state = wants_final_state_ ? Tensor::empty(state_shape, y.dtype()) : Tensor();
     if (wants_any()) {
       inputs_ = in;
-      chunk_states_ = Tensor::empty({size.batch, size.heads, size.chunks(), head_size_ * head_size_}, y.dtype());
+      kept_states_ = Tensor::empty({size.batch, size.heads, size.chunks(), head_size_ * head_size_}, y.dtype());
     }
     note_flops(kernels::wkv6_flops(size.batch, size.time, size.heads, head_size_, false));
     for_real(y.dtype(), [&]<class Real>(Real) {
-      kernels::wkv6_forward<Real>({kernel_inputs<Real>(in), y.data<Real>(), data_or_null<Real>(final_state),
-                                   data_or_null<Real>(chunk_states_)});
+      kernels::wkv6_forward<Real>(
+          {kernel_inputs<Real>(in), y.data<Real>(), data_or_null<Real>(final_state), data_or_null<Real>(kept_states_)});
     });
     return {y, final_state};
   }
@@ -42,7 +42,7 @@ class Wkv6 final : public Op {
     for_real(grad_y.dtype(), [&]<class Real>(Real) {
       kernels::Wkv6Backward<Real> call;
       call.in = kernel_inputs<Real>(inputs_);
-      call.chunk_states = chunk_states_.data<Real>();
+      call.kept_states = kept_states_.data<Real>();
       call.grad_y = grad_y.data<Real>();
       call.grad_final_state = data_or_null<Real>(out[1]);
       call.grad_receptance = grads[0].data<Real>();
@@ -81,7 +81,7 @@ class Wkv6 final : public Op {
   std::int64_t head_size_;
   bool wants_final_state_;
   Tensors inputs_;
-  Tensor chunk_states_;
+  Tensor kept_states_;
 };
 
 // y[b, h, i, j] = x[h, j, i];  ∂x[h, j, i] = Σ_b ∂y[b, h, i, j]
