@@ -79,16 +79,56 @@ RWKVLAB_INLINE void forward_unit(const Wkv6Forward<Real>& call, const Head& at, 
   if (call.final_state != nullptr) keep(call.final_state + matrix);
 }
 
+/// One token from a given state to a wanted one, as in generation.
+template <class Real>
+bool is_step(const Wkv6Forward<Real>& call) {
+  return call.in.size.time == 1 && call.in.state != nullptr && call.final_state != nullptr &&
+         call.kept_states == nullptr;
+}
+
+/// What forward_unit() computes of a step with a whole tile, operation for operation: rows of the state are read where
+/// they lie and written where they shall lie.
+template <int tile, class Real>
+RWKVLAB_INLINE void step_unit(const Wkv6Forward<Real>& call, const Head& at, Index column) {
+  const Wkv6Inputs<Real>& in = call.in;
+  const Index n = in.size.head_size, matrix = at.index(in.size) * n * n + column, row = at.first(in.size);
+  Real* const w = scratch<Real>(Scratch::local, 2 * n);
+  decays(decay_of(in, at, 0), n, w + n, w);
+  const Real* const bonus = in.bonus + at.head * n;
+  alignas(64) Real v[tile], y[tile] = {};
+  std::copy_n(in.value + row + column, tile, v);
+  Real direct = 0;
+  for (Index i = 0; i < n; ++i) {
+    const Real ri = in.receptance[row + i], ki = in.key[row + i], wi = w[i];
+    const Real* const from = in.state + matrix + i * n;
+    Real* const to = call.final_state + matrix + i * n;
+    direct += ri * bonus[i] * ki;
+#pragma omp simd
+    for (int j = 0; j < tile; ++j) {
+      const Real old = from[j];
+      y[j] += ri * old;
+      to[j] = wi * old + ki * v[j];
+    }
+  }
+  for (int j = 0; j < tile; ++j) call.y[row + column + j] = y[j] + direct * v[j];
+}
+
 /// All units of tiles of the same width.
 template <int tile, class Real>
 void forward_tiles(const Wkv6Forward<Real>& call) {
   const Wkv6Size size = call.in.size;
   const Index tiles = (size.head_size + tile - 1) / tile;
+  const bool one_step = is_step(call);
   parallel_simd(size.batch * size.heads * tiles, 1, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
     for (Index unit = begin; unit < end; ++unit) {
       const Index head = unit / tiles, column = unit % tiles * tile;
       const Index left = size.head_size - column;
-      forward_unit<tile>(call, {head / size.heads, head % size.heads}, column, left < tile ? left : tile);
+      const Head at = {head / size.heads, head % size.heads};
+      if (one_step && left >= tile) {
+        step_unit<tile>(call, at, column);
+      } else {
+        forward_unit<tile>(call, at, column, left < tile ? left : tile);
+      }
     }
   });
 }

@@ -41,6 +41,12 @@ class Archive {
     const ZipRecord* const record = find(key);
     return record == nullptr ? std::string_view() : bytes_.substr(record->begin, record->bytes);
   }
+  /// Whether the archive was written with checksums: torch.serialization.set_crc32_options(False) leaves numbers of no
+  /// meaning in their place.
+  bool has_checksums() const {
+    const ZipRecord* const pickle = find("data.pkl");
+    return pickle != nullptr && pickle->checksum == checksum_of(std::as_bytes(std::span(text("data.pkl"))));
+  }
 
  private:
   std::string_view bytes_;
@@ -50,7 +56,8 @@ class Archive {
 
 class Placer {
  public:
-  Placer(const Archive& archive, const std::string& file) : archive_(archive), file_(file) {}
+  Placer(const Archive& archive, const std::string& file)
+      : archive_(archive), file_(file), has_checksums_(archive.has_checksums()) {}
 
   TensorEntry place(const PickledTensor& tensor) {
     if (!names_.insert(tensor.name).second) fail(tensor, "is there twice");
@@ -72,6 +79,9 @@ class Placer {
     entry.begin = storage->begin + static_cast<std::size_t>(extent == 0 ? 0 : tensor.offset) * element;
     entry.bytes = static_cast<std::size_t>(extent) * element;
     if (!is_row_major(tensor)) entry.strides = tensor.strides;
+    if (has_checksums_ && entry.begin == storage->begin && entry.bytes == storage->bytes) {
+      entry.checksum = storage->checksum;
+    }
     return entry;
   }
 
@@ -121,6 +131,7 @@ class Placer {
 
   const Archive& archive_;
   std::string file_;
+  bool has_checksums_;
   std::unordered_set<std::string> names_;
 };
 

@@ -15,6 +15,7 @@
 #include "tensor/half.h"
 #include "tensor/pth.h"
 #include "tensor/safetensors.h"
+#include "tensor/zip_archive.h"
 
 namespace rwkvlab {
 namespace {
@@ -192,6 +193,12 @@ void TensorFile::read(std::string_view name, const Tensor& into) const {
   check_invariant(into.elements() == found.shape.elements(), "a tensor was read into one of another size");
   if (found.bytes == 0 || ShapeOnly::active()) return;
   const std::byte* from = file_.bytes().data() + found.begin;
+  if (found.checksum && detail::checksum_of({from, found.bytes}) != *found.checksum) {
+    throw DataError(fmt::format(
+        "'{}': the bytes of the tensor {} do not have the checksum that the file states: it is damaged, copy "
+        "or download it again",
+        path().string(), shown(name)));
+  }
   std::vector<std::byte> in_order;
   if (!found.strides.empty()) {
     in_order = gathered(found, from);

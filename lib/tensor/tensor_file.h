@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,9 +20,10 @@ struct TensorEntry {
   std::string name;
   std::string stored_type;  ///< F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8 or BOOL
   Shape shape;
-  std::size_t begin = 0;                   ///< first byte of the elements, from the start of the file
-  std::size_t bytes = 0;                   ///< from the first element to the end of the last
-  std::vector<std::int64_t> strides = {};  ///< elements between neighbours of each dimension; empty: row-major
+  std::size_t begin = 0;                       ///< first byte of the elements, from the start of the file
+  std::size_t bytes = 0;                       ///< from the first element to the end of the last
+  std::vector<std::int64_t> strides = {};      ///< elements between neighbours of each dimension; empty: row-major
+  std::optional<std::uint32_t> checksum = {};  ///< CRC-32 of the bytes, where the file states one for them alone
 
   /// The type tensor() returns: F64 -> f64; F32, F16, BF16 -> f32; integers and BOOL -> i64.
   DType dtype() const;
@@ -58,7 +60,8 @@ class TensorFile {
   /// tensor(name), after checking the shape: DataError naming both shapes.
   Tensor require(std::string_view name, const Shape& shape) const;
   /// Overwrites `into`, which has as many elements, with the converted elements. No other memory is used for row-major
-  /// tensors, and the file's pages are given back to the system. DataError as for tensor(name, type).
+  /// tensors, and the file's pages are given back to the system. DataError as for tensor(name, type), and for bytes
+  /// that have another checksum than the file states.
   void read(std::string_view name, const Tensor& into) const;
 
  protected:

@@ -112,6 +112,7 @@ class ZipReader {
   // Reads the entry of the directory at `at` and moves behind it.
   ZipRecord read_record(std::size_t& at, std::size_t end) const {
     const auto flags = number_at<std::uint16_t>(bytes_, at + 8), method = number_at<std::uint16_t>(bytes_, at + 10);
+    const auto checksum = number_at<std::uint32_t>(bytes_, at + 16);
     std::uint64_t packed = number_at<std::uint32_t>(bytes_, at + 20), size = number_at<std::uint32_t>(bytes_, at + 24);
     const std::size_t name_bytes = number_at<std::uint16_t>(bytes_, at + 28);
     const std::size_t extra_bytes = number_at<std::uint16_t>(bytes_, at + 30);
@@ -131,6 +132,7 @@ class ZipReader {
                       shown(record.name)));
     record.begin = body_of(record.name, header, size);
     record.bytes = static_cast<std::size_t>(size);
+    record.checksum = checksum;
     return record;
   }
 
@@ -192,6 +194,10 @@ constexpr U16 padding_field = 0x4246;  // "FB", as PyTorch calls it
 constexpr U32 no_time = 0x00210000;    // 1980-01-01, the first day of the format
 
 }  // namespace
+
+std::uint32_t checksum_of(std::span<const std::byte> bytes) {
+  return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
 
 std::vector<ZipRecord> parse_zip(std::string_view bytes, const std::string& file) {
   return ZipReader(bytes, file).records();

@@ -18,7 +18,11 @@ struct ZipRecord {
   std::string name;
   std::size_t begin = 0;
   std::size_t bytes = 0;
+  std::uint32_t checksum = 0;  ///< CRC-32 of the bytes, as the directory says
 };
+
+/// The CRC-32 of some bytes, as archives state it.
+std::uint32_t checksum_of(std::span<const std::byte> bytes);
 
 /// The records that the central directory names, each checked against its local header and the size of the file; zip64
 /// included. Throws DataError for an archive that is cut short, compressed, encrypted, split, that has two records of

@@ -117,6 +117,21 @@ TEST(Wkv6, AgreesWithItsDefinition) {
   }
 }
 
+// One token of generation against the loop for many, which keeping states makes the kernel take.
+TEST(Wkv6, AStepDoesWhatTheLoopOverTokensDoes) {
+  for (const Wkv6Size& size :
+       {Wkv6Size{2, 1, 3, 64}, Wkv6Size{1, 1, 2, 67}, Wkv6Size{1, 1, 2, 16}, Wkv6Size{1, 1, 1, 9}}) {
+    for (const bool fixed : {false, true}) {
+      Problem<double> problem(size, fixed, true);
+      problem.forward();
+      const std::vector<double> expected = joined({problem.y, problem.final_state});
+      wkv6_forward<double>({problem.inputs(), problem.y.data(), problem.final_state.data(), nullptr});
+      // The same operations; fused multiplications may fall elsewhere.
+      EXPECT_LT(relative_error(joined({problem.y, problem.final_state}), expected), 1e-14) << size.head_size;
+    }
+  }
+}
+
 TEST(Wkv6, GradientsAgreeWithFiniteDifferences) {
   for (const Wkv6Size& size :
        {Wkv6Size{1, 1, 1, 1}, Wkv6Size{2, 3, 2, 3}, Wkv6Size{1, 35, 1, 2}, Wkv6Size{1, 2, 1, 17}}) {

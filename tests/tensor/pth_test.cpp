@@ -60,6 +60,24 @@ std::string refusal_of_pickle(const std::string& pickle) {
   return message_of<DataError>([&] { detail::parse_pickle(pickle, "file"); });
 }
 
+TEST_F(Pth, DamagedBytesAreRefusedWhenTheyAreRead) {
+  write_pth(folder_ / "file.pth", {{"first", Tensor::full({40}, 1)}, {"second", Tensor::full({40}, 2)}});
+  std::string bytes = read_text(folder_ / "file.pth");
+  const TensorFile whole = open_tensor_file(folder_ / "file.pth");
+  bytes[whole.entry("second").begin + 7] ^= 1;
+  folder_.make("file.pth", bytes);
+  const TensorFile file = open_tensor_file(folder_ / "file.pth");
+  EXPECT_EQ(file.tensor("first").to_doubles()[39], 1);
+  EXPECT_THAT(message_of<DataError>([&] { file.tensor("second"); }),
+              AllOf(HasSubstr("'second'"), HasSubstr("checksum")));
+
+  // An archive whose pickle has no right checksum either was written without: its numbers mean nothing.
+  const std::size_t directory = bytes.find("PK\x01\x02");
+  bytes[directory + 16] ^= 1;  // Of the first record, the pickle.
+  folder_.make("file.pth", bytes);
+  EXPECT_NO_THROW(open_tensor_file(folder_ / "file.pth").tensor("second"));
+}
+
 TEST_F(Pth, WhatIsWrittenIsRead) {
   const std::vector<float> floats = {0.0f, -0.0f, 1e-40f, std::numeric_limits<float>::infinity(), std::nanf("7"), 3};
   const std::vector<double> doubles = {1.0 / 3, -2e300};
