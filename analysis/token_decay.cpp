@@ -74,9 +74,9 @@ TokensOfRun tokens_of_run(const TrainedModel& trained, std::int64_t count) {
     throw DataError(
         fmt::format("{}: these weights come without data; name a text with --text.", trained.file.string()));
   }
-  std::unique_ptr<DataSet> data;
+  std::unique_ptr<TokenDataSet> data;
   try {
-    data = build_kind<DataSet, DataSite>(data_slot, e.data, DataSite{trained.file.parent_path(), e.seed});
+    data = build_token_data(e.data, DataSite{trained.file.parent_path(), e.seed});
   } catch (const DataError& error) {
     throw DataError(fmt::format("{}: the data of the run cannot be read: {}\nName a text of your own with --text.",
                                 trained.file.string(), error.what()));

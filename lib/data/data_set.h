@@ -1,10 +1,13 @@
-// What the training loop asks of data: batches of token sequences, as a pure function of the seed and the step.
+// What the training loop asks of data: batches as a pure function of the seed and the step. Here the batches of tokens;
+// those of images are in data/image_data_set.h.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 
+#include "config/registry.h"
 #include "data/tokenizer.h"
 #include "tensor/tensor.h"
 
@@ -31,12 +34,20 @@ struct DataSite {
   std::uint64_t seed = 0;
 };
 
-/// A source of batches. Const and without hidden state: the same seed and step give the same batch on every machine, so
-/// a resumed run needs to remember nothing but its step. Calls from several threads are safe.
+/// A source of batches, of tokens or of images. Const and without hidden state: the same seed and step give the same
+/// batch on every machine, so a resumed run needs to remember nothing but its step. Calls from several threads are safe.
 class DataSet {
  public:
   virtual ~DataSet() = default;
+  /// One line for the log: what it is and how much of it there is.
+  virtual std::string describe() const = 0;
+  /// How the data's text becomes tokens, as JSON for checkpoints (Tokenizer::from_json); empty where there is no text.
+  virtual std::string vocabulary_json() const { return ""; }
+};
 
+/// Sequences of tokens: text, or examples of a task.
+class TokenDataSet : public DataSet {
+ public:
   /// How tokens and text turn into each other. Store it beside a checkpoint (save_vocabulary): a model is useless
   /// without.
   virtual const Tokenizer& tokenizer() const = 0;
@@ -59,8 +70,7 @@ class DataSet {
 
   /// Mean number of bytes that a token of the training text stands for; 0 for tasks, which are no text.
   virtual double bytes_per_token() const = 0;
-  /// One line for the log: what it is and how much of it there is.
-  virtual std::string describe() const = 0;
+  std::string vocabulary_json() const override;
 
   /// Writes tokenizer().json() to a file, atomically.
   void save_vocabulary(const std::filesystem::path& path) const;
@@ -69,5 +79,10 @@ class DataSet {
 /// The slot of kinds of data sets in the experiment file. Build one with
 /// build_kind<DataSet, DataSite>(data_slot, choice, site).
 inline constexpr const char* data_slot = "data";
+
+/// The data as tokens. Throws ConfigError when it is made of something else.
+const TokenDataSet& token_data(const DataSet& data);
+/// Builds data of the slot that must be made of tokens; throws as token_data does.
+std::unique_ptr<TokenDataSet> build_token_data(const Choice& choice, const DataSite& site);
 
 }  // namespace rwkvlab

@@ -7,7 +7,6 @@
 #include "base/file.h"
 #include "base/gzip.h"
 #include "base/sha256.h"
-#include "data/data_set.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
 #include "tensor/safetensors.h"
@@ -149,9 +148,5 @@ nlohmann::json Tokenizer::json() const {
 }
 
 std::string Tokenizer::digest() const { return kind_ == Kind::file ? file_->digest() : sha256(json().dump()); }
-
-void DataSet::save_vocabulary(const std::filesystem::path& path) const {
-  write_atomically(path, tokenizer().json().dump(1) + "\n");
-}
 
 }  // namespace rwkvlab

@@ -146,9 +146,9 @@ Tensor counted_targets(const Tensor& targets, std::int64_t count) {
 const RegisterSlot time_mix_slot("time_mix", "How a layer mixes tokens over time.");
 const RegisterSlot channel_mix_slot("channel_mix", "How a layer mixes the channels of a token.");
 const RegisterSlot model_slot("model", "What is trained.");
-const RegisterKind<Module, LanguageModelParams, std::int64_t> language_model(
-    "model", "language_model", describe, [](const LanguageModelParams& p, std::int64_t vocabulary) {
-      return std::make_unique<LanguageModel>(p, vocabulary);
+const RegisterKind<Module, LanguageModelParams, ModelSite> language_model(
+    "model", "language_model", describe, [](const LanguageModelParams& p, const ModelSite& site) {
+      return std::make_unique<LanguageModel>(p, site.vocabulary);
     });
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "blocks/mixer.h"
 #include "config/registry.h"
 #include "models/initial_state.h"
+#include "models/model_site.h"
 #include "nn/layers.h"
 
 namespace rwkvlab {

@@ -9,6 +9,8 @@
 #include "base/nearest.h"
 #include "config/diagnostics.h"
 #include "config/registry.h"
+#include "data/image_data_set.h"
+#include "models/image_model.h"
 #include "models/language_model.h"
 #include "run/experiment.h"
 #include "run/initial_weights.h"
@@ -44,7 +46,12 @@ std::unique_ptr<DataSet> build_data(const LoadedExperiment& loaded) {
   const Experiment& e = loaded.experiment;
   try {
     auto data = build_kind<DataSet, DataSite>(data_slot, e.data, DataSite{loaded.file.parent_path(), e.seed});
-    data->training_batch(0, 1, e.train.context);
+    // What is wrong with the first batch is said now.
+    if (const auto* const tokens = dynamic_cast<const TokenDataSet*>(data.get())) {
+      tokens->training_batch(0, 1, e.train.context);
+    } else {
+      image_data(*data).training_images(0, 1);
+    }
     return data;
   } catch (const DataError& error) {
     throw DataError(fmt::format("{}: {}", place_of(loaded.tree, "data").position().text(), error.what()));
@@ -53,15 +60,25 @@ std::unique_ptr<DataSet> build_data(const LoadedExperiment& loaded) {
   }
 }
 
-std::unique_ptr<Module> build_model(const Experiment& e, std::int64_t vocabulary) {
-  return make_root(build_kind<Module, std::int64_t>("model", e.model, vocabulary));
+ModelSite site_of(const DataSet& data) {
+  if (const auto* const tokens = dynamic_cast<const TokenDataSet*>(&data)) return {.vocabulary = tokens->vocabulary()};
+  const ImageDataSet& images = image_data(data);
+  return {0, images.channels(), images.height(), images.width(), images.classes()};
+}
+
+std::unique_ptr<Module> build_model(const Experiment& e, const ModelSite& site) {
+  return make_root(build_kind<Module, ModelSite>("model", e.model, site));
 }
 
 // A forward pass that costs nothing. It leaves the model without memory, as it was.
-void pass_shapes(LanguageModel& model, std::int64_t batch, std::int64_t context, const ForwardContext& forward) {
+void pass_shapes(Module& model, std::int64_t batch, std::int64_t context, const ForwardContext& forward) {
   const ShapeOnly shape_only;
   model.allocate_uninitialised();
-  model.logits(Tensor::empty({batch, context}, DType::i64), forward);
+  if (const auto* const language_model = dynamic_cast<const LanguageModel*>(&model)) {
+    language_model->logits(Tensor::empty({batch, context}, DType::i64), forward);
+  } else {
+    dynamic_cast<const ImageModel&>(model).trial_pass(batch, forward);
+  }
   for (Parameter* const parameter : model.parameters()) parameter->var = Var();
 }
 
@@ -110,9 +127,15 @@ void check_probes(const LoadedExperiment& loaded, Module& model, Diagnostics& pr
 }
 
 // Said now rather than at the first evaluation.
-void check_carried_evaluation(const LoadedExperiment& loaded, const DataSet& data, Diagnostics& problems) {
+void check_carried_evaluation(const LoadedExperiment& loaded, const DataSet& any, Diagnostics& problems) {
   const Experiment& e = loaded.experiment;
-  if (!e.evaluation.carry_state || data.held_out_batches(1, e.train.context, 1) == 0) return;
+  if (!e.evaluation.carry_state) return;
+  if (dynamic_cast<const ImageDataSet*>(&any) != nullptr) {
+    problems.add(place_of(loaded.tree, "eval.carry_state"), no_state_between_examples);
+    return;
+  }
+  const TokenDataSet& data = token_data(any);
+  if (data.held_out_batches(1, e.train.context, 1) == 0) return;
   const ShapeOnly shape_only;
   if (data.held_out_batch(0, 1, e.train.context).is_task) {
     problems.add(place_of(loaded.tree, "eval.carry_state"), no_state_between_examples);
@@ -135,9 +158,11 @@ void check_row_length(const LoadedExperiment& loaded, LanguageModel& model, cons
   }
 }
 
-void check_row_lengths(const LoadedExperiment& loaded, const DataSet& data, Module& module, Diagnostics& problems) {
+void check_row_lengths(const LoadedExperiment& loaded, const DataSet& any, Module& module, Diagnostics& problems) {
   auto* const model = dynamic_cast<LanguageModel*>(&module);
-  if (model == nullptr) return;
+  const auto* const tokens = dynamic_cast<const TokenDataSet*>(&any);
+  if (model == nullptr || tokens == nullptr) return;
+  const TokenDataSet& data = *tokens;
   const Experiment& e = loaded.experiment;
   const std::size_t before = problems.size();
   const ShapeOnly shape_only;
@@ -156,13 +181,11 @@ void check_row_lengths(const LoadedExperiment& loaded, const DataSet& data, Modu
 }  // namespace
 
 std::vector<ProbeSite> list_probes(Module& model, std::int64_t batch, std::int64_t context) {
-  auto* const language_model = dynamic_cast<LanguageModel*>(&model);
-  if (language_model == nullptr) throw ConfigError("only language models have probes so far");
   ProbeLister lister;
   ForwardContext forward;
   forward.probes = &lister;
   forward.training = true;
-  pass_shapes(*language_model, batch, context, forward);
+  pass_shapes(model, batch, context, forward);
   return lister.sites;
 }
 
@@ -173,7 +196,7 @@ std::unique_ptr<Module> build_model(const LoadedExperiment& loaded) {
   std::unique_ptr<Module> model;
   Diagnostics problems;
   attempt(problems, loaded.tree, "model",
-          [&] { model = build_model(e, needs_data && e.data ? build_data(loaded)->vocabulary() : 0); });
+          [&] { model = build_model(e, needs_data && e.data ? site_of(*build_data(loaded)) : ModelSite()); });
   problems.throw_if_any();
   return model;
 }
@@ -189,7 +212,7 @@ BuiltExperiment build_experiment(const LoadedExperiment& loaded) {
   Diagnostics problems;
   check_carried_evaluation(loaded, *built.data, problems);
   const auto step = [&](const std::string& path, auto&& body) { attempt(problems, loaded.tree, path, body); };
-  step("model", [&] { built.model = build_model(e, built.data->vocabulary()); });
+  step("model", [&] { built.model = build_model(e, site_of(*built.data)); });
   step("train.schedule", [&] {
     make_schedule(e.train.schedule, {e.train.learning_rate, e.train.steps, e.train.tokens_per_step()});
   });
@@ -197,7 +220,7 @@ BuiltExperiment build_experiment(const LoadedExperiment& loaded) {
     step("eval.carry_state", [&] { refuse_growing_state(*built.model, "eval.carry_state"); });
   }
   if (built.model) {
-    if (problems.empty()) check_initial_weights(loaded, *built.model);
+    if (problems.empty()) check_initial_weights(loaded, *built.model, *built.data);
     step(tunes_base_weights(e.train.tune) ? "train.tune" : "train.parameter_groups", [&] {
       make_tuning(e.train.tune, {built.model.get(), e.train.parameter_policy(), e.seed});
     });

@@ -10,6 +10,7 @@
 #include "config/registry.h"
 #include "config/resolve.h"
 #include "config/yaml_writer.h"
+#include "models/image_model.h"
 #include "run/path_values.h"
 
 namespace rwkvlab {
@@ -67,6 +68,29 @@ void fill_in_name(Node& tree, const fs::path& file) {
   }
 }
 
+// The kind that a choice names, written out or as a map; empty when it names none.
+std::string kind_of(const Node* choice) {
+  if (choice != nullptr && choice->is_map()) choice = choice->find("kind");
+  return choice != nullptr && choice->is_string() ? choice->string() : "";
+}
+
+// A model of images has an objective of its own, and an image has no tokens that `train.context` could count: it is one.
+void fill_in_for_images(Node& tree, Diagnostics& problems) {
+  const std::string objective = objective_of_model(kind_of(tree.find("model")));
+  if (objective.empty()) return;
+  if (tree.find("train") == nullptr) tree.insert("train", Node(Node::Map{}));
+  Node& train = *tree.find("train");
+  if (!train.is_map()) return;
+  if (train.find("objective") == nullptr) train.insert("objective", Node(objective));
+  const Node* const context = train.find("context");
+  if (context == nullptr) {
+    train.insert("context", Node(1));
+  } else if (!(*context == Node(1))) {
+    problems.add(context->place(), "train.context counts the tokens of a row, and a row of images is one image",
+                 "leave it out, or set train.context: 1 where a file that this one extends says something else");
+  }
+}
+
 // Moves the value of a key out of a map; null when there is none.
 Node take(Node& tree, const std::string& key) {
   Node* const found = tree.find(key);
@@ -96,6 +120,7 @@ ExperimentFile read_experiment_file(const fs::path& file, const std::vector<std:
 }
 
 LoadedExperiment resolve_experiment(const fs::path& file, Node& tree, Diagnostics& problems, Diagnostics& missing) {
+  fill_in_for_images(tree, problems);
   make_paths_absolute(tree, experiment_schema(), missing);
   ResolvedBlock block = resolve_block(tree, experiment_schema(), "", problems);
   LoadedExperiment loaded;

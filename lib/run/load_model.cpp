@@ -144,8 +144,8 @@ std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& desc
   const std::int64_t tokens = table != nullptr && table->shape.rank() == 2 ? table->shape[0] : 0;
   const Node* const size = description.loaded.tree.find_path("model.vocabulary_size");
   const bool is_given = size != nullptr && size->integer() > 0;
-  auto root = make_root(build_kind<Module, std::int64_t>("model", description.loaded.experiment.model,
-                                                         is_given ? std::int64_t{0} : tokens));
+  auto root = make_root(build_kind<Module, ModelSite>("model", description.loaded.experiment.model,
+                                                  ModelSite{.vocabulary = is_given ? std::int64_t{0} : tokens}));
   if (dynamic_cast<const LanguageModel*>(root.get()) == nullptr)
     throw ConfigError(fmt::format("{}: only language models can be read so far", file.path().string()));
   return root;

@@ -194,7 +194,7 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   if (keeps_base) load_initial_weights(loaded, *built.model);
   Trainer trainer(
       e.train, e.evaluation,
-      {built.objective.get(), e.seed, folder.checkpoints(), {loaded.text(), built.data->tokenizer().json().dump()}});
+      {built.objective.get(), e.seed, folder.checkpoints(), {loaded.text(), built.data->vocabulary_json()}});
   std::vector<std::string> skipped;
   const bool resumed = options.resume && trainer.resume(&skipped);
   for (const std::string& sentence : skipped) output.line("note: " + sentence);

@@ -16,7 +16,7 @@ const RegisterSlot slot("objective", "What the model is trained to do.");
 class LanguageModelling final : public Objective {
  public:
   LanguageModelling(const LanguageModellingParams& params, const ObjectiveSite& site, LanguageModel& model)
-      : params_(params), site_(site), model_(model), data_(*site.data) {}
+      : params_(params), site_(site), model_(model), data_(token_data(*site.data)) {}
 
   Module& model() override { return model_; }
 
@@ -80,7 +80,7 @@ class LanguageModelling final : public Objective {
   LanguageModellingParams params_;
   ObjectiveSite site_;
   LanguageModel& model_;
-  const DataSet& data_;
+  const TokenDataSet& data_;
   State carried_;
 };
 
@@ -141,7 +141,7 @@ std::unique_ptr<Objective> make_language_modelling(const LanguageModellingParams
   if (params.carry_state) {
     refuse_growing_state(*model, "the objective's carry_state");
     check_state(*model);
-    if (!ShapeOnly::active() && !site.data->training_batch(1, site.batch, site.context).carries_state) {
+    if (!ShapeOnly::active() && !token_data(*site.data).training_batch(1, site.batch, site.context).carries_state) {
       throw ConfigError(
           "the objective's carry_state needs data whose batches go on where the one before stopped: set 'order: "
           "sequential' in the section 'data', with a text of more than batch · context tokens");

@@ -121,7 +121,7 @@ class StateCodec {
 
 std::unique_ptr<LanguageModel> make_case_model(const ReferenceCase& reference, const ModelTranslation& translation) {
   const Choice choice = make_choice("model", "language_model", translation.parameters(reference));
-  std::unique_ptr<Module> built = build_kind<Module, std::int64_t>("model", choice, 0);
+  std::unique_ptr<Module> built = build_kind<Module, ModelSite>("model", choice, {});
   auto* const model = dynamic_cast<LanguageModel*>(built.get());
   check_invariant(model != nullptr, "the kind language_model builds a LanguageModel");
   static_cast<void>(built.release());

@@ -21,8 +21,8 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::unique_ptr<DataSet> build(const std::string& kind, const std::string& yaml, const DataSite& site) {
-  return build_kind<DataSet, DataSite>(data_slot, make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")), site);
+std::unique_ptr<TokenDataSet> build(const std::string& kind, const std::string& yaml, const DataSite& site) {
+  return build_token_data(make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")), site);
 }
 
 std::vector<std::int64_t> values(const Tensor& tensor) {
@@ -49,7 +49,7 @@ std::string countable(std::size_t size) {
 
 class TextData : public testing::Test {
  protected:
-  std::unique_ptr<DataSet> text(const std::string& yaml, std::uint64_t seed = 1) const {
+  std::unique_ptr<TokenDataSet> text(const std::string& yaml, std::uint64_t seed = 1) const {
     return build("text", yaml, {folder_.path(), seed});
   }
   std::string refusal(const std::string& yaml) const {

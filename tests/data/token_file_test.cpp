@@ -40,9 +40,9 @@ class TokenFiles : public testing::Test {
     writer.finish();
     return folder_ / name;
   }
-  std::unique_ptr<DataSet> build(const std::string& kind, const std::string& yaml) const {
+  std::unique_ptr<TokenDataSet> build(const std::string& kind, const std::string& yaml) const {
     const DataSite site{folder_.path(), 1};
-    return build_kind<DataSet, DataSite>(data_slot, make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")), site);
+    return build_token_data(make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")), site);
   }
   static Tokens all(const TokenFile& file) {
     Tokens tokens(static_cast<std::size_t>(file.size()));

@@ -168,7 +168,7 @@ TEST(Configs, AllAreValid) {
 TEST(Configs, QuickstartIsReadyToRun) {
   const BuiltExperiment built =
       build_experiment(load_experiment(RWKVLAB_SOURCE_DIR "/experiments/quickstart/experiment.yaml"));
-  EXPECT_GT(built.data->training_tokens(), 500'000);
+  EXPECT_GT(token_data(*built.data).training_tokens(), 500'000);
   EXPECT_TRUE(built.objective->can_evaluate());
 }
 

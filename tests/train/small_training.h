@@ -24,7 +24,7 @@ inline constexpr std::int64_t small_vocabulary = 11;
 
 /// Token i of an endless text is drawn from (seed 5, i), biased towards the token before it so that there is something
 /// to learn. Rows of a batch are separate streams that go on from batch to batch.
-class GeneratedText final : public DataSet {
+class GeneratedText final : public TokenDataSet {
  public:
   explicit GeneratedText(std::int64_t held_out = 60, bool is_sequential = true)
       : held_out_(held_out), is_sequential_(is_sequential), tokenizer_(Tokenizer::characters(symbols())) {}

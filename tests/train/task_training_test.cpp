@@ -14,8 +14,8 @@ namespace {
 
 using testing::HasSubstr;
 
-std::unique_ptr<DataSet> task(const std::string& kind, const std::string& yaml) {
-  return build_kind<DataSet, DataSite>(data_slot, make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")),
+std::unique_ptr<TokenDataSet> task(const std::string& kind, const std::string& yaml) {
+  return build_token_data(make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")),
                                        DataSite{"", 1});
 }
 
@@ -131,7 +131,7 @@ struct TaskTraining {
     return model;
   }
 
-  std::unique_ptr<DataSet> data;
+  std::unique_ptr<TokenDataSet> data;
   std::unique_ptr<LanguageModel> model;
   std::unique_ptr<Objective> objective;
   Trainer trainer;

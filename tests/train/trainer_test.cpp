@@ -42,7 +42,7 @@ TEST(TrainerTest, LossFallsAndReportsAreComplete) {
 }
 
 // A text whose big batch is what the small one gives in two parts.
-class HalvedText final : public DataSet {
+class HalvedText final : public TokenDataSet {
  public:
   const Tokenizer& tokenizer() const override { return text_.tokenizer(); }
   Batch training_batch(std::int64_t step, std::int64_t rows, std::int64_t context) const override {
@@ -68,7 +68,7 @@ TEST(TrainerTest, AccumulationEqualsOneLargeBatch) {
   large.batch = 4;
   small.batch = 2;
   small.accumulate = 2;
-  const auto train = [](const TrainParams& params, const DataSet& data) {
+  const auto train = [](const TrainParams& params, const TokenDataSet& data) {
     const auto model = test::small_model(test::small_model_params(), DType::f64);
     // A large factor, so that a wrongly scaled L2Wrap would show.
     const auto objective = make_language_modelling({.l2wrap = 0.1}, {model.get(), &data, params.batch, params.context});
