@@ -25,6 +25,11 @@ struct MixerSite {
 class Mixer : public Module {
  public:
   virtual Var forward(const Var& x, const ForwardContext& context) = 0;
+  /// Whether a token's result depends on the tokens up to it alone, so that a sequence can be computed piece by piece.
+  /// False for blocks that need all tokens at once: they carry no state and fit no language model.
+  virtual bool is_causal() const { return true; }
+  /// Whether ForwardContext::grid must say how the tokens lie in an image.
+  virtual bool needs_grid() const { return false; }
 };
 
 }  // namespace rwkvlab

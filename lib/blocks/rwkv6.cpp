@@ -173,12 +173,12 @@ class Rwkv6TimeMix final : public MatrixStateMixer {
   }
 
   std::vector<Var> lerped(const Var& x, const ForwardContext& context) const {
-    const Var previous = read_state(context, "x");
-    const Var z = token_mix(x, previous, {maa_x_->var}, MixedToken::previous)[0];
+    const Var previous = carried(context);
+    const Var z = token_mix(x, previous, {maa_x_->var}, MixedToken::previous, context.token_shift)[0];
     const Var q = activation(Activation::tanh, project(z, maa_w1_->var));
     const Var corrections = matmul(channel_groups(q, static_cast<std::int64_t>(letters_.size())), maa_w2_->var);
     carry(x, context);
-    return token_lerp(x, previous, mix_values(), corrections);
+    return token_lerp(x, previous, mix_values(), corrections, context.token_shift);
   }
 
   static Var low_rank_map(const Var& x, const Parameter& first, const Parameter& second, const Var& bias = {}) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "autograd/ops/token_shift.h"
+#include "base/error.h"
 #include "blocks/mixer.h"
 
 namespace rwkvlab {
@@ -25,8 +26,9 @@ inline Initialiser mix_ramp(std::int64_t width, double power, double offset = 0,
   });
 }
 
-/// A mixer whose projections see blends of every token with its predecessor. With shift off, every projection sees x
-/// itself. State "x" [width]: the last input.
+/// A mixer whose projections see blends of every token with its predecessor, or with the tokens that the context's
+/// token shift names. With shift off, every projection sees x itself. State "x" [width]: the last input; a token shift
+/// of the context takes its place.
 class ShiftedMixer : public Mixer {
  protected:
   ShiftedMixer(const MixerSite& site, bool token_shift, MixedToken weighs = MixedToken::current)
@@ -45,9 +47,17 @@ class ShiftedMixer : public Mixer {
   /// The blends, in the order of add_mix.
   std::vector<Var> shifted(const Var& x, const ForwardContext& context) const {
     if (!token_shift_) return std::vector<Var>(mix_count_, x);
-    std::vector<Var> blends = token_mix(x, read_state(context, "x"), mix_values(), weighs_);
+    std::vector<Var> blends = token_mix(x, carried(context), mix_values(), weighs_, context.token_shift);
     carry(x, context);
     return blends;
+  }
+  /// The token before the first; ShapeError where the context has a token shift, which sees all tokens at once.
+  Var carried(const ForwardContext& context) const {
+    if (context.token_shift == nullptr) return read_state(context, "x");
+    if (context.state_in != nullptr || wants_state(context)) {
+      throw ShapeError("a token shift across an image cannot carry a state");
+    }
+    return {};
   }
   /// Leaves the last token for the next chunk.
   void carry(const Var& x, const ForwardContext& context) const {

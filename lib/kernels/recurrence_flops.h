@@ -13,6 +13,13 @@ inline double wkv4_flops(const SequenceSize& size, bool backward) {
   return (backward ? 57.0 : 19.0) * static_cast<double>(size.elements());
 }
 
+/// Of Bi-WKV, bi_wkv.h. Forward: an exponential, two decayed sums from either side (8), the bonus (1) and y (6).
+/// Backward: these again, h and h y (2), four more sums (8), and the gradients of keys and values (10), of w (8) and of
+/// u (4).
+inline double bi_wkv_flops(const SequenceSize& size, bool backward) {
+  return (backward ? 48.0 : 16.0) * static_cast<double>(size.elements());
+}
+
 /// Per element of the state and token. RWKV-5 and 6, forward: the product of key and value, the sum with the decayed
 /// state (2), the bonus (2) and the sum of y (2). Backward: the states again (3), dr (2), dk (2), dv (2), ddecay (2)
 /// and D (3).

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/sizes.h"
+#include "kernels/token_grid.h"
 
 namespace rwkvlab::kernels {
 
@@ -15,6 +16,8 @@ struct TokenLerp {
   const Real* previous = nullptr;        ///< [batch, channels]; or null for 0
   const Real* const* weights = nullptr;  ///< `outputs` arrays [channels]
   const Real* correction = nullptr;      ///< [outputs, batch, time, channels]
+  const TokenShift* shift = nullptr;     ///< which token stands for x_(t-1); or null for the sequence's order. Then
+                                         ///< `previous` is null
 };
 template <class Real>
 void token_lerp_forward(const TokenLerp<Real>& call, Real* const* outputs);

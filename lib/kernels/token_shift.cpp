@@ -5,6 +5,7 @@
 
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/token_pairs.h"
 
 namespace rwkvlab::kernels {
 namespace {
@@ -18,6 +19,7 @@ using Outputs = std::array<Real*, max_token_mixes>;
 template <class Real>
 struct Mixing {
   SequenceSize size;
+  TokenPairs pairs;
   const Real* x;
   const Real* before;  ///< row that precedes token 0 of batch entry b at before + b * before_stride
   Index before_stride;
@@ -27,9 +29,10 @@ struct Mixing {
   const Real* zeros;
   Real* grad_x;
 
-  RWKVLAB_INLINE const Real* predecessor(Index row) const {
-    const Index t = row % size.time;
-    return t > 0 ? x + (row - 1) * size.channels : before + row / size.time * before_stride;
+  /// What row `row`, token t of its sequence, is mixed with in the channels of a group.
+  RWKVLAB_INLINE const Real* partner(const TokenShift::Group& group, Index row, Index t) const {
+    const Index source = pairs.source(group, row, t);
+    return source >= 0 ? x + source * size.channels : before + row / size.time * before_stride;
   }
 };
 
@@ -56,89 +59,110 @@ void with_count(Index count, const Use& use) {
 
 template <int count, class Real>
 RWKVLAB_INLINE void mix_row(const Mixing<Real>& mixing, Index row) {
-  const Index channels = mixing.size.channels, start = row * channels;
+  const Index start = row * mixing.size.channels, t = row % mixing.size.time;
   const Real* x = mixing.x + start;
-  const Real* before = mixing.predecessor(row);
   const Inputs<Real> mix = mixing.mix;
   const Outputs<Real> out = mixing.out;
+  for (Index g = 0; g < mixing.pairs.count; ++g) {
+    const TokenShift::Group group = mixing.pairs.groups[g];
+    const Real* partner = mixing.partner(group, row, t);
 #pragma omp simd
-  for (Index c = 0; c < channels; ++c) {
-    const Real now = x[c], earlier = before[c];
+    for (Index c = group.begin; c < group.end; ++c) {
+      const Real now = x[c], other = partner[c];
 #pragma GCC unroll 6
-    for (int j = 0; j < count; ++j) out[j][start + c] = now * mix[j][c] + earlier * (1 - mix[j][c]);
+      for (int j = 0; j < count; ++j) out[j][start + c] = now * mix[j][c] + other * (1 - mix[j][c]);
+    }
   }
 }
 
 /// Adds grad_j (x - shifted x) of one row to partial [count, channels].
 template <int count, class Real>
 RWKVLAB_INLINE void add_mix_gradient(const Mixing<Real>& mixing, Index row, Real* partial) {
-  const Index channels = mixing.size.channels, start = row * channels;
+  const Index channels = mixing.size.channels, start = row * channels, t = row % mixing.size.time;
   const Real* x = mixing.x + start;
-  const Real* before = mixing.predecessor(row);
   const Inputs<Real> grad = mixing.grad;
+  for (Index g = 0; g < mixing.pairs.count; ++g) {
+    const TokenShift::Group group = mixing.pairs.groups[g];
+    const Real* partner = mixing.partner(group, row, t);
 #pragma omp simd
-  for (Index c = 0; c < channels; ++c) {
-    const Real difference = x[c] - before[c];
+    for (Index c = group.begin; c < group.end; ++c) {
+      const Real difference = x[c] - partner[c];
 #pragma GCC unroll 6
-    for (int j = 0; j < count; ++j) partial[j * channels + c] += grad[j][start + c] * difference;
+      for (int j = 0; j < count; ++j) partial[j * channels + c] += grad[j][start + c] * difference;
+    }
   }
 }
 
-/// grad_x of one row, from its own blends and the next row's.
+/// grad_x of one row, from its own blends and those of the row that reads it.
 template <int count, class Real>
 RWKVLAB_INLINE void add_input_gradient(const Mixing<Real>& mixing, Index row) {
-  const Index channels = mixing.size.channels, start = row * channels;
-  const bool last = row % mixing.size.time == mixing.size.time - 1;
+  const Index channels = mixing.size.channels, start = row * channels, t = row % mixing.size.time;
   const Inputs<Real> mix = mixing.mix;
-  Inputs<Real> own{}, next{};
-#pragma GCC unroll 6
-  for (int j = 0; j < count; ++j) {
-    own[j] = mixing.grad[j] + start;
-    next[j] = last ? mixing.zeros : own[j] + channels;
-  }
   Real* grad_x = mixing.grad_x + start;
-#pragma omp simd
-  for (Index c = 0; c < channels; ++c) {
-    Real total = 0;
+  for (Index g = 0; g < mixing.pairs.count; ++g) {
+    const TokenShift::Group group = mixing.pairs.groups[g];
+    const Index reader = mixing.pairs.reader(group, row, t);
+    Inputs<Real> own{}, next{};
 #pragma GCC unroll 6
-    for (int j = 0; j < count; ++j) total += own[j][c] * mix[j][c] + next[j][c] * (1 - mix[j][c]);
-    grad_x[c] = total;
+    for (int j = 0; j < count; ++j) {
+      own[j] = mixing.grad[j] + start;
+      next[j] = reader < 0 ? mixing.zeros : mixing.grad[j] + reader * channels;
+    }
+#pragma omp simd
+    for (Index c = group.begin; c < group.end; ++c) {
+      Real total = 0;
+#pragma GCC unroll 6
+      for (int j = 0; j < count; ++j) total += own[j][c] * mix[j][c] + next[j][c] * (1 - mix[j][c]);
+      grad_x[c] = total;
+    }
   }
 }
 
 }  // namespace
 
 template <class Real>
-void token_shift_forward(const SequenceSize& size, const Real* x, const Real* previous, Real* shifted) {
+void token_shift_forward(const SequenceSize& size, const Real* x, const Real* previous, Real* shifted,
+                         const TokenShift* shift) {
   const Index channels = size.channels;
-  parallel_for(size.rows(), row_grain(channels), [=](Index begin, Index end) {
+  const PairsOf pairs_of(size, shift);
+  parallel_for(size.rows(), row_grain(channels), [=, pairs = *pairs_of](Index begin, Index end) {
     for (Index row = begin; row < end; ++row) {
       Real* to = shifted + row * channels;
-      if (row % size.time > 0) {
-        std::copy_n(x + (row - 1) * channels, channels, to);
-      } else if (previous != nullptr) {
-        std::copy_n(previous + row / size.time * channels, channels, to);
-      } else {
-        std::fill_n(to, channels, Real(0));
+      for (Index g = 0; g < pairs.count; ++g) {
+        const TokenShift::Group group = pairs.groups[g];
+        const Index source = pairs.source(group, row, row % size.time), width = group.end - group.begin;
+        if (source >= 0) {
+          std::copy_n(x + source * channels + group.begin, width, to + group.begin);
+        } else if (previous != nullptr) {
+          std::copy_n(previous + row / size.time * channels, channels, to);
+        } else {
+          std::fill_n(to + group.begin, width, Real(0));
+        }
       }
     }
   });
 }
 
 template <class Real>
-void token_shift_backward(const SequenceSize& size, const Real* grad_shifted, Real* grad_x, Real* grad_previous) {
+void token_shift_backward(const SequenceSize& size, const Real* grad_shifted, Real* grad_x, Real* grad_previous,
+                          const TokenShift* shift) {
   const Index channels = size.channels;
-  parallel_for(size.rows(), row_grain(channels), [=](Index begin, Index end) {
+  const PairsOf pairs_of(size, shift);
+  parallel_for(size.rows(), row_grain(channels), [=, pairs = *pairs_of](Index begin, Index end) {
     for (Index row = begin; row < end; ++row) {
       const Index t = row % size.time;
       if (t == 0 && grad_previous != nullptr) {
         std::copy_n(grad_shifted + row * channels, channels, grad_previous + row / size.time * channels);
       }
       Real* to = grad_x + row * channels;
-      if (t < size.time - 1) {
-        std::copy_n(grad_shifted + (row + 1) * channels, channels, to);
-      } else {
-        std::fill_n(to, channels, Real(0));
+      for (Index g = 0; g < pairs.count; ++g) {
+        const TokenShift::Group group = pairs.groups[g];
+        const Index reader = pairs.reader(group, row, t), width = group.end - group.begin;
+        if (reader >= 0) {
+          std::copy_n(grad_shifted + reader * channels + group.begin, width, to + group.begin);
+        } else {
+          std::fill_n(to + group.begin, width, Real(0));
+        }
       }
     }
   });
@@ -146,8 +170,10 @@ void token_shift_backward(const SequenceSize& size, const Real* grad_shifted, Re
 
 template <class Real>
 void token_mix_forward(const SequenceSize& size, const Real* x, const Real* previous,
-                       std::span<const Real* const> mixes, std::span<Real* const> outputs) {
+                       std::span<const Real* const> mixes, std::span<Real* const> outputs, const TokenShift* shift) {
   Mixing<Real> mixing;
+  const PairsOf pairs_of(size, shift);
+  mixing.pairs = *pairs_of;
   Real* zeros = scratch<Real>(Scratch::partials, size.channels);
   std::fill_n(zeros, size.channels, Real(0));
   mixing.size = size;
@@ -166,7 +192,7 @@ void token_mix_forward(const SequenceSize& size, const Real* x, const Real* prev
 template <class Real>
 void token_mix_backward(const SequenceSize& size, const Real* x, const Real* previous,
                         std::span<const Real* const> mixes, std::span<const Real* const> grad_outputs, Real* grad_x,
-                        Real* grad_previous, std::span<Real* const> grad_mixes) {
+                        Real* grad_previous, std::span<Real* const> grad_mixes, const TokenShift* shift) {
   const Index channels = size.channels, rows = size.rows();
   const Index grain = summing_grain(rows, 16);
   const Index pieces = piece_count(rows, grain);
@@ -180,6 +206,8 @@ void token_mix_backward(const SequenceSize& size, const Real* x, const Real* pre
     mixing.grad[active] = grad_outputs[j];
     grad_mix[active++] = grad_mixes[j];
   }
+  const PairsOf pairs_of(size, shift);
+  mixing.pairs = *pairs_of;
   Real* zeros = scratch<Real>(Scratch::partials, channels + pieces * active * channels);
   Real* partials = zeros + channels;
   std::fill_n(zeros, channels, Real(0));
@@ -221,12 +249,13 @@ void token_mix_backward(const SequenceSize& size, const Real* x, const Real* pre
 
 // NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define RWKVLAB_INSTANTIATE(Real)                                                                                     \
-  template void token_shift_forward<Real>(const SequenceSize&, const Real*, const Real*, Real*);                      \
-  template void token_shift_backward<Real>(const SequenceSize&, const Real*, Real*, Real*);                           \
+  template void token_shift_forward<Real>(const SequenceSize&, const Real*, const Real*, Real*, const TokenShift*);   \
+  template void token_shift_backward<Real>(const SequenceSize&, const Real*, Real*, Real*, const TokenShift*);        \
   template void token_mix_forward<Real>(const SequenceSize&, const Real*, const Real*, std::span<const Real* const>,  \
-                                        std::span<Real* const>);                                                      \
+                                        std::span<Real* const>, const TokenShift*);                                   \
   template void token_mix_backward<Real>(const SequenceSize&, const Real*, const Real*, std::span<const Real* const>, \
-                                         std::span<const Real* const>, Real*, Real*, std::span<Real* const>);
+                                         std::span<const Real* const>, Real*, Real*, std::span<Real* const>,          \
+                                         const TokenShift*);
 // NOLINTEND(bugprone-macro-parentheses)
 RWKVLAB_INSTANTIATE(float)
 RWKVLAB_INSTANTIATE(double)

@@ -11,6 +11,7 @@
 
 #include "autograd/profiler.h"
 #include "autograd/var.h"
+#include "kernels/token_grid.h"
 #include "nn/initialise.h"
 
 namespace rwkvlab {
@@ -89,9 +90,11 @@ struct ForwardContext {
   SharedValues* shared = nullptr;   ///< values passed from layer to layer; null: every layer is on its own
   ProbeSink* probes = nullptr;
   ModuleListener* listener = nullptr;
-  bool training = false;   ///< dropout is active
-  std::uint64_t seed = 0;  ///< of dropout
-  std::uint64_t step = 0;  ///< of dropout: masks depend on (seed, step, module path, element)
+  const TokenGrid* grid = nullptr;          ///< how the tokens lie in an image; null: they are a sequence
+  const TokenShift* token_shift = nullptr;  ///< what tokens are mixed with in place of the token before; null: that
+  bool training = false;                    ///< dropout is active
+  std::uint64_t seed = 0;                   ///< of dropout
+  std::uint64_t step = 0;                   ///< of dropout: masks depend on (seed, step, module path, element)
 };
 
 class Module {

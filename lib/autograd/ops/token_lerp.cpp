@@ -2,6 +2,7 @@
 #include "autograd/ops/token_lerp.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "autograd/ops/common.h"
 #include "kernels/token_lerp.h"
@@ -20,6 +21,7 @@ std::vector<Real*> pointers(const Tensors& tensors, std::size_t from) {
 // Inputs: x, previous, correction, weights...
 class TokenLerp final : public Op {
  public:
+  explicit TokenLerp(std::optional<TokenShift> shift) : shift_(std::move(shift)) {}
   std::string_view name() const override { return "token_lerp"; }
 
   Tensors forward(const Tensors& in) override {
@@ -32,12 +34,14 @@ class TokenLerp final : public Op {
     for (std::size_t i = first_weight; i < in.size(); ++i) {
       require(in[i].elements() == shape[2], "one weight per channel", in);
     }
+    require(!shift_ || (shift_->tokens() == shape[1] && shift_->width() == shape[2] && !in[1].defined()),
+            "the tokens and channels of the token shift, and no carried token", in);
     if (wants_any()) {
       x_ = save(0, in[0]), correction_ = save(2, in[2]);
       inputs_ = in;
       inputs_[0] = inputs_[2] = Tensor();
     }
-    return blend(in);
+    return blend(in, shift_);
   }
 
   Tensors backward(const Tensors& out) override {
@@ -51,7 +55,7 @@ class TokenLerp final : public Op {
       const auto weights = pointers<Real>(inputs_, first_weight);
       const auto grad_weights = pointers<Real>(grads, first_weight), grad_outputs = pointers<Real>(out, 0);
       kernels::TokenLerpBackward<Real> call;
-      call.in = kernel_call<Real>(inputs_, weights);
+      call.in = kernel_call<Real>(inputs_, weights, shift_);
       call.grad_outputs = grad_outputs.data();
       call.grad_x = data_or_null<Real>(grads[0]);
       call.grad_previous = data_or_null<Real>(grads[1]);
@@ -64,16 +68,18 @@ class TokenLerp final : public Op {
 
   Recompute recompute(std::size_t output) const override {
     const auto j = static_cast<std::int64_t>(output);
-    return [x = x_, previous = inputs_[1], all = correction_, j, weight = inputs_[first_weight + output]] {
-      return blend({x.get(), previous, all.get().rows(j, j + 1), weight})[0];
-    };
+    return
+        [x = x_, previous = inputs_[1], all = correction_, j, weight = inputs_[first_weight + output], shift = shift_] {
+          return blend({x.get(), previous, all.get().rows(j, j + 1), weight}, shift)[0];
+        };
   }
 
  private:
   static constexpr std::size_t first_weight = 3;
 
   template <class Real>
-  static kernels::TokenLerp<Real> kernel_call(const Tensors& in, const std::vector<Real*>& weights) {
+  static kernels::TokenLerp<Real> kernel_call(const Tensors& in, const std::vector<Real*>& weights,
+                                              const std::optional<TokenShift>& shift) {
     kernels::TokenLerp<Real> call;
     call.size = {in[0].shape()[0], in[0].shape()[1], in[0].shape()[2]};
     call.outputs = static_cast<std::int64_t>(weights.size());
@@ -81,18 +87,20 @@ class TokenLerp final : public Op {
     call.previous = data_or_null<Real>(in[1]);
     call.weights = weights.data();
     call.correction = in[2].data<Real>();
+    call.shift = shift ? &*shift : nullptr;
     return call;
   }
 
-  static Tensors blend(const Tensors& in) {
+  static Tensors blend(const Tensors& in, const std::optional<TokenShift>& shift) {
     Tensors outputs;
     for (std::size_t i = first_weight; i < in.size(); ++i) outputs.push_back(like(in[0]));
     for_real(in[0].dtype(), [&]<class Real>(Real) {
       const auto weights = pointers<Real>(in, first_weight), outs = pointers<Real>(outputs, 0);
-      kernels::token_lerp_forward<Real>(kernel_call<Real>(in, weights), outs.data());
+      kernels::token_lerp_forward<Real>(kernel_call<Real>(in, weights, shift), outs.data());
     });
     return outputs;
   }
+  std::optional<TokenShift> shift_;
   Saved x_, correction_;
   Tensors inputs_;  // the others; all during backward
 };
@@ -177,10 +185,12 @@ class RepeatElements final : public Op {
 
 }  // namespace
 
-std::vector<Var> token_lerp(const Var& x, const Var& previous, const std::vector<Var>& weights, const Var& correction) {
+std::vector<Var> token_lerp(const Var& x, const Var& previous, const std::vector<Var>& weights, const Var& correction,
+                            const TokenShift* shift) {
   std::vector<Var> inputs = {x, previous, correction};
   inputs.insert(inputs.end(), weights.begin(), weights.end());
-  return run_op(std::make_unique<TokenLerp>(), inputs);
+  return run_op(std::make_unique<TokenLerp>(shift == nullptr ? std::nullopt : std::optional<TokenShift>(*shift)),
+                inputs);
 }
 
 Var channel_groups(const Var& x, std::int64_t groups) { return run_op_one<ChannelGroups>({x}, groups); }

@@ -2,6 +2,7 @@
 #include "autograd/ops/token_shift.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "autograd/ops/common.h"
 #include "kernels/elementwise.h"
@@ -19,10 +20,13 @@ std::vector<Real*> pointers(const Tensors& tensors, std::size_t from = 0) {
   return result;
 }
 
+// What is mixed with what: null for the sequence's order.
+const TokenShift* pointer(const std::optional<TokenShift>& shift) { return shift ? &*shift : nullptr; }
+
 // Inputs: x, previous, mixes...
 class TokenMix final : public Op {
  public:
-  explicit TokenMix(MixedToken weighs) : weighs_(weighs) {}
+  TokenMix(MixedToken weighs, std::optional<TokenShift> shift) : weighs_(weighs), shift_(std::move(shift)) {}
   std::string_view name() const override { return "token_mix"; }
 
   Tensors forward(const Tensors& in) override {
@@ -33,6 +37,8 @@ class TokenMix final : public Op {
             "a carried token [batch, channels]", in);
     for (std::size_t i = 2; i < in.size(); ++i)
       require(in[i].elements() == x.shape()[2], "one mix weight per channel", in);
+    require(!shift_ || (shift_->tokens() == x.shape()[1] && shift_->width() == x.shape()[2] && !previous.defined()),
+            "the tokens and channels of the token shift, and no carried token", in);
     Tensors inputs = in;
     if (weighs_ == MixedToken::previous) {
       for (std::size_t i = 2; i < in.size(); ++i) inputs[i] = subtracted_from(1, in[i], like(in[i]));
@@ -42,7 +48,7 @@ class TokenMix final : public Op {
       inputs_ = inputs;
       inputs_[0] = Tensor();
     }
-    return blend(inputs);
+    return blend(inputs, shift_);
   }
 
   Tensors backward(const Tensors& out) override {
@@ -58,7 +64,7 @@ class TokenMix final : public Op {
       const std::vector<const Real*> constant_outs(outs.begin(), outs.end());
       kernels::token_mix_backward<Real>(size_of(x), x.data<Real>(), data_or_null<Real>(inputs_[1]), constant_mixes,
                                         constant_outs, data_or_null<Real>(grads[0]), data_or_null<Real>(grads[1]),
-                                        pointers<Real>(grads, 2));
+                                        pointers<Real>(grads, 2), pointer(shift_));
     });
     if (weighs_ == MixedToken::previous) {
       for (std::size_t i = 2; i < grads.size(); ++i) subtracted_from(0, grads[i], grads[i]);
@@ -67,7 +73,9 @@ class TokenMix final : public Op {
   }
 
   Recompute recompute(std::size_t output) const override {
-    return [x = x_, previous = inputs_[1], mix = inputs_[2 + output]] { return blend({x.get(), previous, mix})[0]; };
+    return [x = x_, previous = inputs_[1], mix = inputs_[2 + output], shift = shift_] {
+      return blend({x.get(), previous, mix}, shift)[0];
+    };
   }
 
  private:
@@ -78,20 +86,50 @@ class TokenMix final : public Op {
     });
     return into;
   }
-  static Tensors blend(const Tensors& in) {
+  static Tensors blend(const Tensors& in, const std::optional<TokenShift>& shift) {
     Tensors outputs;
     for (std::size_t i = 2; i < in.size(); ++i) outputs.push_back(like(in[0]));
     for_real(in[0].dtype(), [&]<class Real>(Real) {
       const auto mixes = pointers<Real>(in, 2);
       const std::vector<const Real*> constant(mixes.begin(), mixes.end());
       kernels::token_mix_forward<Real>(size_of(in[0]), in[0].data<Real>(), data_or_null<Real>(in[1]), constant,
-                                       pointers<Real>(outputs));
+                                       pointers<Real>(outputs), pointer(shift));
     });
     return outputs;
   }
   MixedToken weighs_;
+  std::optional<TokenShift> shift_;
   Saved x_;
   Tensors inputs_;  // without x; mixes are weights of the current token
+};
+
+// Input: x.
+class ShiftTokens final : public Op {
+ public:
+  explicit ShiftTokens(TokenShift shift) : shift_(std::move(shift)) {}
+  std::string_view name() const override { return "shift_tokens"; }
+
+  Tensors forward(const Tensors& in) override {
+    const Shape& shape = in[0].shape();
+    require(shape.rank() == 3 && shape[1] == shift_.tokens() && shape[2] == shift_.width(),
+            "[batch, time, channels] with the tokens and channels of the token shift", in);
+    const Tensor y = like(in[0]);
+    for_real(y.dtype(), [&]<class Real>(Real) {
+      kernels::token_shift_forward<Real>(size_of(y), in[0].data<Real>(), nullptr, y.data<Real>(), &shift_);
+    });
+    return {y};
+  }
+
+  Tensors backward(const Tensors& out) override {
+    const Tensor dx = like(out[0]);
+    for_real(dx.dtype(), [&]<class Real>(Real) {
+      kernels::token_shift_backward<Real>(size_of(dx), out[0].data<Real>(), dx.data<Real>(), nullptr, &shift_);
+    });
+    return {dx};
+  }
+
+ private:
+  TokenShift shift_;
 };
 
 class LastToken final : public Op {
@@ -128,11 +166,15 @@ class LastToken final : public Op {
 
 }  // namespace
 
-std::vector<Var> token_mix(const Var& x, const Var& previous, const std::vector<Var>& mixes, MixedToken weighs) {
+std::vector<Var> token_mix(const Var& x, const Var& previous, const std::vector<Var>& mixes, MixedToken weighs,
+                           const TokenShift* shift) {
   std::vector<Var> inputs = {x, previous};
   inputs.insert(inputs.end(), mixes.begin(), mixes.end());
-  return run_op(std::make_unique<TokenMix>(weighs), inputs);
+  return run_op(std::make_unique<TokenMix>(weighs, shift == nullptr ? std::nullopt : std::optional<TokenShift>(*shift)),
+                inputs);
 }
+
+Var shift_tokens(const Var& x, const TokenShift& shift) { return run_op_one<ShiftTokens>({x}, shift); }
 
 Var last_token(const Var& x) { return run_op_one<LastToken>({x}); }
 
