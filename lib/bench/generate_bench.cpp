@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
@@ -44,6 +45,67 @@ double state_bytes(const GenerationState& state) {
   return bytes;
 }
 
+// A generator that goes on to later and later positions and steps again from those where it has been.
+class Walk {
+ public:
+  Walk(const LanguageModel& model, const StoredWeights& stored, std::int64_t sequences,
+       std::span<const std::int64_t> next)
+      : model_(&model), stored_(&stored), next_(next), generator_(model, &stored, sequences) {}
+
+  const Generator& generator() const { return generator_; }
+
+  /// Reads the tokens and stays there: one by one, as the next one of all sequences, or at once. Returns the seconds.
+  double go_on(std::span<const std::int64_t> tokens, bool one_by_one) {
+    const auto start = std::chrono::steady_clock::now();
+    if (one_by_one) {
+      for (const std::int64_t token : tokens) generator_.step(std::vector<std::int64_t>(next_.size(), token));
+    } else {
+      generator_.read(tokens);
+    }
+    stops_.push_back(generator_.state());
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  /// One token behind the tokens of a stop. Where the state has one size, no step depends on how many came before, and
+  /// going back to the same stop again and again would only take time.
+  void step_at(std::size_t stop) {
+    if (grows_ || at_ != stop) go_to(stop);
+    generator_.step(next_);
+  }
+
+  /// The most bytes that tensors hold during such a token, without what only the other stops keep.
+  double peak_at(std::size_t stop) {
+    go_to(stop);
+    reset_peak_memory();
+    generator_.step(next_);
+    double others = 0;
+    for (std::size_t i = 0; i < stops_.size(); ++i) {
+      const GenerationState& state = stops_[i];
+      if (i != stop && state.logits.defined()) others += state_bytes(state) + static_cast<double>(state.logits.bytes());
+    }
+    return static_cast<double>(memory_use().peak) - others;
+  }
+
+ private:
+  void go_to(std::size_t stop) {
+    const GenerationState& state = stops_[stop];
+    if (state.logits.defined()) {
+      generator_.set_state(state);
+    } else {
+      generator_ = Generator(*model_, stored_, static_cast<std::int64_t>(next_.size()));
+    }
+    at_ = stop;
+  }
+
+  const LanguageModel* model_;
+  const StoredWeights* stored_;
+  std::span<const std::int64_t> next_;
+  Generator generator_;
+  std::vector<GenerationState> stops_;
+  std::optional<std::size_t> at_;
+  bool grows_ = !Generator::mixes_lengths(*model_);
+};
+
 }  // namespace
 
 TrainWorkload generate_workload(const std::string& name) {
@@ -81,56 +143,64 @@ GenerateBenchReport bench_generate(const TrainWorkload& workload, const Generate
   const std::vector<std::int64_t> tokens =
       random_tokens(std::max<std::int64_t>(positions.back(), 1) + options.sequences, model->vocabulary());
   const std::span<const std::int64_t> next = std::span(tokens).last(static_cast<std::size_t>(options.sequences));
-  const std::int64_t read_bytes = stored->bytes_read() / 512 * 512;
+  const std::int64_t read_bytes = stored->bytes_read() / 512 * 512, held = memory_use().live;
   const std::shared_ptr<Buffer> to_read = Buffer::allocate(static_cast<std::size_t>(read_bytes));
   std::fill_n(to_read->data(), read_bytes, std::byte{1});
-
+  const std::int64_t to_read_bytes = memory_use().live - held;  // No part of generation.
   const kernels::SpinningTeam team;
   std::uint64_t sink = 0;
   const Candidate reading = {"read", [&] { sink ^= kernels::read_stream(to_read->data(), read_bytes); }};
-  Generator generator(*model, stored.get(), options.sequences);
+  Walk walk(*model, *stored, options.sequences, next);
   std::int64_t read = 0;
+  double so_far = 0;
   for (const std::int64_t position : positions) {
-    generator.read(
-        std::span(tokens).subspan(static_cast<std::size_t>(read), static_cast<std::size_t>(position - read)));
+    so_far +=
+        walk.go_on(std::span(tokens).subspan(static_cast<std::size_t>(read), static_cast<std::size_t>(position - read)),
+                   options.cumulative);
     read = position;
-    const GenerationState before = generator.state();
-    const auto go_back = [&] {
-      if (before.logits.defined()) {
-        generator.set_state(before);
-      } else {
-        generator = Generator(*model, stored.get(), options.sequences);
-      }
-    };
-    // Where the state has one size, no step depends on how many came before, and going back would only take time.
-    const bool grows = !Generator::mixes_lengths(*model);
-    const Candidate step = {"token", [&] {
-                              if (grows) go_back();
-                              generator.step(next);
-                            }};
-    const std::vector<Timing> timings = measure({reading, step}, options.repetitions, options.seconds);
-    report.read = report.read == 0 ? timings[0].minimum : std::min(report.read, timings[0].minimum);
-    report.positions.push_back({position, timings[1].minimum, state_bytes(generator.state())});
-    go_back();
+    report.positions.push_back({position});
+    if (options.cumulative) report.positions.back().cumulative = so_far;
   }
+  std::vector<Candidate> candidates = {reading};
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    report.positions[i].peak_tensors = walk.peak_at(i) - static_cast<double>(to_read_bytes);
+    report.positions[i].state_bytes = state_bytes(walk.generator().state());
+    candidates.push_back({std::to_string(i), [&walk, i] { walk.step_at(i); }});
+  }
+  const std::vector<Timing> timings = measure(candidates, options.repetitions, options.seconds);
+  report.read = timings[0].minimum;
+  for (std::size_t i = 0; i < positions.size(); ++i) report.positions[i].token = timings[i + 1].minimum;
   report.peak_resident = peak_resident_bytes();
   return report;
 }
 
 std::string text(const std::vector<GenerateBenchReport>& reports) {
-  std::string out = fmt::format("{:<16} {:<9} {:>7} {:>9} {:>9} {:>10} {:>9} {:>9} {:>10} {:>6} {:>10}\n", "workload",
-                                "format", "threads", "sequences", "position", "tokens/s", "MB/token", "GB/s",
-                                "reads GB/s", "share", "state MB");
+  const bool is_timed = std::any_of(reports.begin(), reports.end(), [](const GenerateBenchReport& report) {
+    return !report.positions.empty() && report.positions.front().cumulative;
+  });
+  std::string out = fmt::format("{:<17} {:<8} {:>7} {:>9} {:>8} {:>8} {:>8} {:>6} {:>10} {:>6} {:>8} {:>7}{}\n",
+                                "workload", "format", "threads", "sequences", "position", "tokens/s", "MB/token",
+                                "GB/s", "reads GB/s", "share", "state MB", "peak MB", is_timed ? "  s so far" : "");
   for (const GenerateBenchReport& report : reports) {
     for (const GenerateBenchPosition& at : report.positions) {
-      out += fmt::format("{:<16} {:<9} {:>7} {:>9} {:>9} {:>10.1f} {:>9.1f} {:>9.1f} {:>10.1f} {:>5.0f}% {:>10.2f}\n",
-                         report.workload, report.format, report.threads, report.sequences, at.position,
-                         static_cast<double>(report.sequences) / at.token, report.weight_bytes * 1e-6,
-                         report.weight_bytes / at.token * 1e-9, report.bandwidth() * 1e-9, 100 * report.share(at),
-                         at.state_bytes * 1e-6);
+      out += fmt::format(
+          "{:<17} {:<8} {:>7} {:>9} {:>8} {:>8.1f} {:>8.1f} {:>6.1f} {:>10.1f} {:>5.0f}% {:>8.2f} {:>7.0f}{}\n",
+          report.workload, report.format, report.threads, report.sequences, at.position,
+          static_cast<double>(report.sequences) / at.token, report.weight_bytes * 1e-6,
+          report.weight_bytes / at.token * 1e-9, report.bandwidth() * 1e-9, 100 * report.share(at),
+          at.state_bytes * 1e-6, at.peak_tensors * 1e-6, at.cumulative ? fmt::format(" {:>9.2f}", *at.cumulative) : "");
     }
   }
   out += fmt::format("peak resident memory {:.0f} MB\n", reports.empty() ? 0 : reports.back().peak_resident * 1e-6);
+  for (const GenerateBenchReport& report : reports) {
+    if (report.positions.size() < 2) continue;
+    const GenerateBenchPosition &first = report.positions.front(), &last = report.positions.back();
+    out += fmt::format(
+        "{}, {}, {} thread{}: a token behind {} others takes {:.2f} times as long as behind {}, with {:.1f} times the "
+        "state\n",
+        report.workload, report.format, report.threads, report.threads == 1 ? "" : "s", last.position,
+        report.slowdown(last), first.position, last.state_bytes / first.state_bytes);
+  }
   return out;
 }
 
@@ -144,7 +214,9 @@ nlohmann::json json(const std::vector<GenerateBenchReport>& reports) {
                            {"tokens_per_second", static_cast<double>(report.sequences) / at.token},
                            {"bytes_per_second", report.weight_bytes / at.token},
                            {"share_of_read_bandwidth", report.share(at)},
-                           {"state_bytes", at.state_bytes}});
+                           {"state_bytes", at.state_bytes},
+                           {"peak_tensor_bytes", at.peak_tensors}});
+      if (at.cumulative) positions.back()["cumulative_seconds"] = *at.cumulative;
     }
     all.push_back({{"workload", report.workload},
                    {"format", report.format},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,14 +16,17 @@ struct GenerateBenchOptions {
   std::int64_t sequences = 1;                ///< that are continued together
   std::vector<std::int64_t> positions = {};  ///< tokens before the one that is timed; empty: 16
   int repetitions = 5;
-  double seconds = 1.0;  ///< that one repetition lasts at least
+  double seconds = 1.0;     ///< that one repetition lasts at least
+  bool cumulative = false;  ///< tokens before a position come one by one and are timed; else they are read at once
 };
 
 /// A token behind so many others.
 struct GenerateBenchPosition {
   std::int64_t position = 0;
-  double token = 0;        ///< seconds per step: one token in every sequence
-  double state_bytes = 0;  ///< of what is carried from token to token, all sequences together
+  double token = 0;         ///< seconds per step: one token in every sequence
+  double state_bytes = 0;   ///< of what is carried from token to token, all sequences together
+  double peak_tensors = 0;  ///< bytes, the most that tensors held while the token came: weights, states, values
+  std::optional<double> cumulative = {};  ///< seconds that all tokens before it took, one by one, from the first on
 };
 
 /// Times are the least of the repetitions, bytes are counted, not estimated.
@@ -39,6 +43,8 @@ struct GenerateBenchReport {
   double bandwidth() const { return weight_bytes / read; }
   /// Of the bandwidth, what the weights are read at while tokens come.
   double share(const GenerateBenchPosition& at) const { return read / at.token; }
+  /// How many times as long as at the first position a token takes.
+  double slowdown(const GenerateBenchPosition& at) const { return at.token / positions.front().token; }
 };
 
 /// The workloads of train_workload(), and "rwkv7-0.1b", the model of configs/models/rwkv7_world_0b1.yaml.

@@ -10,10 +10,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "bench/bench_training.h"
 #include "bench/measure.h"
 #include "kernels/matmul.h"
 #include "kernels/parallel.h"
-#include "train/optimizer.h"
 
 namespace rwkvlab {
 namespace {
@@ -51,80 +51,6 @@ TrainWorkload sized_workload(const std::string& name, const NamedModel& model, b
   workload.context = is_small ? 256 : 512;
   return workload;
 }
-
-Tensor random_tokens(const TrainWorkload& workload, std::string_view name) {
-  const RandomStream random(1, name);
-  std::vector<std::int64_t> tokens(static_cast<std::size_t>(workload.batch) *
-                                   static_cast<std::size_t>(workload.context));
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    tokens[i] = static_cast<std::int64_t>(random.below(i, static_cast<std::uint64_t>(workload.model.vocabulary_size)));
-  }
-  return Tensor::from<std::int64_t>({workload.batch, workload.context}, tokens);
-}
-
-// A model in training.
-class Training {
- public:
-  explicit Training(const TrainWorkload& workload) : workload_(workload), model_(make_language_model(workload.model)) {
-    if (workload.data == nullptr) {
-      random_.tokens = random_tokens(workload, "tokens");
-      random_.targets = random_tokens(workload, "targets");
-    }
-    model_->allocate(1);
-    parameters_ = trained_parameters(*model_, {});
-    optimizer_ = make_adamw({}, parameters_);
-  }
-
-  Batch next_batch() {
-    const ProfileSpan span(Phase::data, "batch");
-    return workload_.data == nullptr ? random_
-                                     : workload_.data->training_batch(steps_++, workload_.batch, workload_.context);
-  }
-
-  void forward() {
-    const PrecisionScope precision(workload_.precision);
-    const Tape tape;
-    const Batch batch = next_batch();
-    model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {});
-  }
-
-  void forward_backward() {
-    differentiate();
-    clear_gradients(parameters_);
-  }
-
-  void step() {
-    const ProfileSpan span(Phase::step, "step");
-    differentiate();
-    OptimizerStep step;
-    step.learning_rate = 1e-4;
-    step.gradient_factor = clip_factor(gradient_norm(parameters_), 1.0);
-    optimizer_->step(step);
-    clear_gradients(parameters_);
-  }
-
-  // Every product of a step.
-  std::vector<kernels::MatmulCall> products() {
-    const kernels::MatmulRecorder recorder;
-    forward_backward();
-    return recorder.calls();
-  }
-
- private:
-  void differentiate() {
-    const PrecisionScope precision(workload_.precision);
-    const Batch batch = next_batch();
-    Tape tape;
-    tape.backward(model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {}).loss);
-  }
-
-  TrainWorkload workload_;
-  std::unique_ptr<LanguageModel> model_;
-  Batch random_;
-  std::int64_t steps_ = 0;
-  std::vector<TrainedParameter> parameters_;
-  std::unique_ptr<Optimizer> optimizer_;
-};
 
 // Replays products on operands of the right sizes. Products of one shape share their operands, so the caches are at
 // least as warm as in a step, and bfloat16 operands are there already: the comparison favours the products.
@@ -207,7 +133,8 @@ TrainWorkload train_workload(const LoadedExperiment& loaded) {
   workload.batch = e.train.batch;
   workload.context = e.train.context;
   workload.precision = e.train.precision;
-  workload.data = std::move(built.data);
+  const TokenDataSet& tokens = token_data(*built.data);
+  workload.data = std::shared_ptr<const TokenDataSet>(std::shared_ptr<const DataSet>(std::move(built.data)), &tokens);
   // L2Wrap decides whether the head sees all tokens.
   const Node* const l2wrap = loaded.tree.find_path("train.objective.l2wrap");
   if (l2wrap != nullptr) workload.l2wrap = l2wrap->number();
@@ -222,7 +149,7 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
   report.precision = precision_used(workload.precision);
 
   reset_peak_memory();
-  Training training(workload);
+  BenchTraining training(workload);
   for (int i = 0; i < 3; ++i) training.step();
   report.peak_resident = peak_resident_bytes();
   report.peak_tensors = static_cast<double>(memory_use().peak);
@@ -239,7 +166,7 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
   const LimitProbe probe;
   const std::size_t first_limit = candidates.size();
   for (Candidate& candidate : probe.candidates()) candidates.push_back(std::move(candidate));
-  std::optional<Training> other;
+  std::optional<BenchTraining> other;
   if (against != nullptr) {
     report.against = against->name;
     other.emplace(*against);
@@ -265,7 +192,7 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
 }
 
 DataTiming time_data(const TrainWorkload& workload, const TrainBenchOptions& options) {
-  Training training(workload);
+  BenchTraining training(workload);
   training.step();
   DataTiming result;
   result.tokens = static_cast<double>(training.next_batch().tokens.elements());

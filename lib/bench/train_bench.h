@@ -21,7 +21,7 @@ struct TrainWorkload {
   int context = 256;
   double l2wrap = 1e-4;
   std::string precision = float32_precision;  ///< train.precision
-  std::shared_ptr<const DataSet> data;        ///< where batches come from; null: one batch of random tokens
+  std::shared_ptr<const TokenDataSet> data;   ///< where batches come from; null: one batch of random tokens
 };
 
 /// "<model>-small": 6 layers, width 256, context 256, batch 8, 256 symbols. "<model>-169m": 12 layers, width 768,
