@@ -6,10 +6,13 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "config/yaml_reader.h"
+#include "config/yaml_writer.h"
 #include "kernels/parallel.h"
 #include "record/run_file_reader.h"
 #include "record/run_file_writer.h"
 #include "run/environment.h"
+#include "run/run_folder.h"
 
 namespace rwkvlab {
 namespace {
@@ -31,7 +34,11 @@ EvaluationRecord kept(const fs::path& path, const std::string& config, std::int6
   const auto refuse = [&](const std::string& what) {
     throw DataError(fmt::format("'{}' {}; write the evaluation to another file", path.string(), what));
   };
-  if (reader.config() != config) refuse("holds results of another experiment");
+  // Results of an older version of the program lack its newer keys.
+  const auto resolved = [](const std::string& text) { return to_yaml(with_defaults(parse_yaml(text, "config"))); };
+  if (reader.config() != config && resolved(reader.config()) != resolved(config)) {
+    refuse("holds results of another experiment");
+  }
   EvaluationRecord result;
   for (const SeriesInfo& info : reader.list()) {
     if (info.records != 1 || reader.steps(info.path).front() != step) refuse("holds results of other training steps");

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "models/official_checkpoint.h"
 #include "train/checkpoint.h"
@@ -9,26 +11,55 @@
 namespace rwkvlab {
 namespace {
 
-// Calls `use` with the file and how to read it; what does not fit is blamed on the key.
+// Calls `use` with the file; what does not fit is blamed on the key.
 template <class Use>
-void with_weights(const LoadedExperiment& loaded, Use&& use) {
+void with_file(const LoadedExperiment& loaded, const std::string& hint, Use&& use) {
   const std::string& source = loaded.experiment.train.start_from;
   if (source.empty()) return;
   const Node* const key = loaded.tree.find_path("train.start_from");
   const std::string place = key == nullptr ? loaded.file.string() : key->place().position().text();
   try {
-    const TensorFile file = open_tensor_file(weights_file(source));
-    use(file, LoadOptions{.prefix = official_prefix(file), .may_lack_initial_state = true, .must_be_finite = true});
+    use(open_tensor_file(weights_file(source)));
   } catch (const DataError& error) {
-    throw DataError(fmt::format(
-        "{}: train.start_from: {}\n`rwkvlab describe {} --yaml` prints the model section that fits such a file.", place,
-        error.what(), source));
+    throw DataError(fmt::format("{}: train.start_from: {}{}", place, error.what(), hint));
   }
+}
+
+// The same with how to read it.
+template <class Use>
+void with_weights(const LoadedExperiment& loaded, Use&& use) {
+  const std::string hint = fmt::format("\n`rwkvlab describe {} --yaml` prints the model section that fits such a file.",
+                                       loaded.experiment.train.start_from);
+  with_file(loaded, hint, [&](const TensorFile& file) {
+    use(file, LoadOptions{.prefix = official_prefix(file), .may_lack_initial_state = true, .must_be_finite = true});
+  });
+}
+
+// Equal numbers of tokens let weights fit that read every token as another piece of text.
+void check_tokenizer(const TensorFile& file, const DataSet& data) {
+  const std::string here = data.vocabulary_json();
+  const auto stored = file.metadata().find("vocabulary");
+  if (here.empty() || stored == file.metadata().end()) return;
+  const auto parsed = [](const std::string& text, const std::string& place) {
+    const auto json = nlohmann::json::parse(text, nullptr, false);
+    if (json.is_discarded()) throw DataError(fmt::format("{}: this is no JSON", place));
+    return Tokenizer::from_json(json, place);
+  };
+  const Tokenizer before = parsed(stored->second, file.path().string() + ": vocabulary"), now = parsed(here, "data");
+  if (before.digest() == now.digest()) return;
+  throw DataError(
+      fmt::format("'{}' was trained with another tokenizer ({}, {} tokens) than the data here have ({}, {} tokens), so "
+                  "that its embedding means other pieces of text. Give the data that tokenizer, or set "
+                  "train.start_with_other_tokenizer: true to start from these weights all the same",
+                  file.path().string(), before.kind(), before.size(), now.kind(), now.size()));
 }
 
 }  // namespace
 
-void check_initial_weights(const LoadedExperiment& loaded, const Module& model) {
+void check_initial_weights(const LoadedExperiment& loaded, const Module& model, const DataSet& data) {
+  if (!loaded.experiment.train.start_with_other_tokenizer) {
+    with_file(loaded, "", [&](const TensorFile& file) { check_tokenizer(file, data); });
+  }
   with_weights(loaded,
                [&](const TensorFile& file, const LoadOptions& options) { check_weights(model, file, options); });
 }

@@ -1,14 +1,16 @@
 // Weights that a training starts from in place of initial values (`train.start_from`).
 #pragma once
 
+#include "data/data_set.h"
 #include "run/experiment.h"
 
 namespace rwkvlab {
 
 /// Checks that the file which `train.start_from` names fits a model that need not have memory; does nothing when it
 /// names none. An initial state that the model learns and the file lacks stays as it is. Throws DataError naming the
-/// tensors that do not fit and how to get a model section that does.
-void check_initial_weights(const LoadedExperiment& loaded, const Module& model);
+/// tensors that do not fit and how to get a model section that does; and for weights that were trained with another
+/// tokenizer than that of `data`, unless `train.start_with_other_tokenizer`. Official files do not say which.
+void check_initial_weights(const LoadedExperiment& loaded, const Module& model, const DataSet& data);
 
 /// Reads these weights into an allocated model; does nothing when the experiment names none. Throws DataError as above,
 /// and for weights that are not finite.

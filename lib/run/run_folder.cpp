@@ -15,9 +15,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "config/resolve.h"
 #include "config/yaml_reader.h"
 #include "config/yaml_writer.h"
 #include "run/environment.h"
+#include "run/experiment.h"
 
 namespace rwkvlab {
 namespace {
@@ -84,9 +86,18 @@ void collect_differences(const Node* before, const Node* now, const std::string&
 
 }  // namespace
 
+Node with_defaults(const Node& tree) {
+  try {
+    return resolve_as<Experiment>(tree, experiment_schema()).tree;
+  } catch (const Error&) {
+    return tree;
+  }
+}
+
 std::vector<std::string> blocking_differences(const Node& before, const Node& now) {
   std::vector<std::string> differences;
-  collect_differences(&before, &now, "", differences);
+  const Node old = with_defaults(before), young = with_defaults(now);
+  collect_differences(&old, &young, "", differences);
   return differences;
 }
 

@@ -72,8 +72,13 @@ class RunFolder {
   std::string started_;
 };
 
-/// Keys whose values differ, as "train.batch: 8 -> 16". What a resumed run may change is left out: `name`, everything
-/// under `log`, how often checkpoints are written and kept, and `train.steps` when it grows.
+/// An experiment as this version of the program resolves it: keys that are newer than its file have their defaults. A
+/// tree that is no experiment stays as it is.
+Node with_defaults(const Node& tree);
+
+/// Keys whose values differ, with defaults for those that only one of the two has, as "train.batch: 8 -> 16". What a
+/// resumed run may change is left out: `name`, everything under `log`, how often checkpoints are written and kept, and
+/// `train.steps` when it grows.
 std::vector<std::string> blocking_differences(const Node& before, const Node& now);
 
 }  // namespace rwkvlab

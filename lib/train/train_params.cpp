@@ -53,6 +53,8 @@ void describe(Fields<TrainParams>& f) {
        "weights to start from in place of initial values: an official .pth or .safetensors file, a checkpoint or a run "
        "folder; empty: none")
       .path();
+  f.add("start_with_other_tokenizer", &P::start_with_other_tokenizer,
+        "start from weights that were trained with another tokenizer of as many tokens");
   f.add("checkpoint_every", &P::checkpoint_every, "steps between checkpoints; 0: at the end only", at_least(0))
       .unit("steps");
   f.add("keep_checkpoints", &P::keep_checkpoints, "how many of the newest checkpoints stay; 0: all", at_least(0));

@@ -36,6 +36,7 @@ struct TrainParams {
   std::vector<ParameterGroup> parameter_groups;
   Choice tune;
   std::string start_from;  ///< weights in place of initial values; empty: none
+  bool start_with_other_tokenizer = false;
   std::int64_t checkpoint_every = 1000;
   int keep_checkpoints = 2;
 
