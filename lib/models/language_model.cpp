@@ -96,7 +96,14 @@ const Choice& choice_for(const LanguageModelParams& p, int layer, Choice LayerOv
 }
 
 std::unique_ptr<Mixer> build_mixer(const char* slot, const Choice& choice, const MixerSite& site) {
-  return build_kind<Mixer, MixerSite>(slot, choice, site);
+  auto mixer = build_kind<Mixer, MixerSite>(slot, choice, site);
+  if (!mixer->is_causal()) {
+    throw ConfigError(
+        fmt::format("the {} '{}' is for images: every token sees all others, and a language model would see "
+                    "the tokens that it predicts; choose another kind, or an image model",
+                    slot, choice.kind));
+  }
+  return mixer;
 }
 
 std::unique_ptr<ResidualLayer> build_layer(const LanguageModelParams& p, int index) {

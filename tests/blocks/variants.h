@@ -64,9 +64,22 @@ inline const std::vector<Variant>& hand_written_variants() {
       {"time_mix", "aft_simple", "{attention_width: 5}"},
       {"channel_mix", "gelu_mlp", "{hidden_width: 5, bias: false}"},
       {"channel_mix", "swiglu", "{hidden_width: 5}"},
+      {"time_mix", "vision_rwkv", "{channel_gamma: 0.2, shift_pixels: 2, key_norm: true, initial_values: global}"},
+      {"time_mix", "vision_rwkv", "{token_shift: q_shift_heads, head_size: 4, bounded_decay: false}"},
+      {"time_mix", "vision_rwkv", "{token_shift: previous, direction: causal}"},
+      {"time_mix", "vision_rwkv6", "{head_size: 4, mix_rank: 3, decay_rank: 5, key_norm: true}"},
+      {"channel_mix", "vision_rwkv", "{hidden_width: 5, key_norm: true, token_shift: double}"},
   };
   return table;
 }
+
+inline std::unique_ptr<Mixer> unallocated_mixer(const Variant& variant, std::int64_t width) {
+  const Choice choice = make_choice(variant.slot, variant.kind, parse_yaml(variant.parameters, "variant"));
+  return make_root(build_kind<Mixer, MixerSite>(variant.slot, choice, MixerSite{1, 3, width}), "blocks.1.mix");
+}
+
+/// Whether the mixer is for sequences; false for those of images, which see all tokens at once.
+inline bool is_causal(const Variant& variant) { return unallocated_mixer(variant, 8)->is_causal(); }
 
 /// The defaults, every boolean flipped, every word of a choice, and the hand-written ones.
 inline std::vector<Variant> all_variants() {
@@ -83,6 +96,7 @@ inline std::vector<Variant> all_variants() {
         }
         for (const Option& option : field.constraint.options) {
           if (field.default_value == Node(option.value)) continue;
+          if (option.value == "official_cuda") continue;  // Its gradients are not those of what it computes.
           all.push_back({slot, kind, "{" + field.key + ": '" + option.value + "'}"});
         }
       }
@@ -90,6 +104,7 @@ inline std::vector<Variant> all_variants() {
   }
   const auto& more = hand_written_variants();
   all.insert(all.end(), more.begin(), more.end());
+  for (Variant& variant : all) variant.carries_state = variant.carries_state && is_causal(variant);
   return all;
 }
 
@@ -106,8 +121,7 @@ inline std::string variant_name(const Variant& variant) {
 /// zero where a mistake could hide.
 inline std::unique_ptr<Mixer> build_mixer(const Variant& variant, DType type, std::int64_t width = 8,
                                           const std::string& seed = "") {
-  const Choice choice = make_choice(variant.slot, variant.kind, parse_yaml(variant.parameters, "variant"));
-  auto mixer = make_root(build_kind<Mixer, MixerSite>(variant.slot, choice, MixerSite{1, 3, width}), "blocks.1.mix");
+  auto mixer = unallocated_mixer(variant, width);
   mixer->allocate(1, DType::f64);
   for (Parameter* const p : mixer->parameters()) {
     const Tensor noise = normal_tensor(p->shape, seed + p->name, 0.3);
@@ -115,6 +129,17 @@ inline std::unique_ptr<Mixer> build_mixer(const Variant& variant, DType type, st
     p->var = Var::leaf(noise.to(type));
   }
   return mixer;
+}
+
+/// Forward with a grid where the mixer needs one: as square as the tokens allow, the last few without a place.
+inline Var forward(Mixer& mixer, const Var& x, ForwardContext context = {}) {
+  const std::int64_t tokens = x.shape()[1];
+  TokenGrid grid;
+  while ((grid.rows + 1) * (grid.rows + 1) <= tokens) ++grid.rows;
+  grid.columns = tokens / std::max<std::int64_t>(1, grid.rows);
+  grid.extra = tokens - grid.rows * grid.columns;
+  if (mixer.needs_grid()) context.grid = &grid;
+  return mixer.forward(x, context);
 }
 
 /// Tokens [begin, end) of [batch, time, channels], copied.

@@ -40,6 +40,21 @@ TEST(TokenLerpOp, BlendsWithThePredecessor) {
   EXPECT_EQ(token_lerp(x, previous, {weight}, correction)[0].value().to_doubles(), (std::vector<double>{2.75, 1.5, 2}));
 }
 
+TEST(TokenLerpOp, WithATokenShift) {
+  const TokenShift shift = TokenShift::q_shift({2, 3, 1}, 9, 0.25);
+  test::check_op({"token_lerp",
+                  {{"x", normal_tensor({2, 7, 9}, "x")},
+                   {"correction", normal_tensor({2, 14, 9}, "correction", 0.5)},
+                   {"weight0", normal_tensor({9}, "weight0")},
+                   {"weight1", normal_tensor({9}, "weight1")}},
+                  [&](const std::vector<Var>& in) {
+                    return token_lerp(in[0], {}, {in[2], in[3]}, in[1], &shift);
+                  }});
+  const Var x(normal_tensor({2, 7, 9}, "x")), weight(normal_tensor({9}, "weight"));
+  EXPECT_TRUE(test::close(token_lerp(x, {}, {weight}, Var(Tensor::zeros({1, 14, 9}, DType::f64)), &shift)[0].value(),
+                          token_mix(x, {}, {weight}, MixedToken::previous, &shift)[0].value(), 1e-14));
+}
+
 TEST(TokenLerpOp, WithoutCorrectionsItIsTheMixOfThePredecessor) {
   const Var x(normal_tensor({2, 5, 7}, "x")), weight(normal_tensor({7}, "weight"));
   EXPECT_TRUE(test::close(token_lerp(x, {}, {weight}, Var(Tensor::zeros({1, 10, 7}, DType::f64)))[0].value(),
