@@ -1,5 +1,5 @@
-// Softmax attention (Vaswani et al., "Attention Is All You Need", arXiv:1706.03762), causal, D = width, H heads of d =
-// D / H channels:
+// Softmax attention (Vaswani et al., "Attention Is All You Need", arXiv:1706.03762), causal if not said otherwise, D =
+// width, H heads of d = D / H channels:
 //   q = W_q x + b_q    k = W_k x + b_k    v = W_v x + b_v                       [D, D], biases by option
 //   y_t = Σ_{i<=t} p_ti v_i,  p_t = softmax_i(q_t·k_i / sqrt(d))  per head      autograd/ops/causal_attention.h
 //   out = W_o y + b_o
@@ -32,7 +32,14 @@ struct Params {
   std::int64_t max_length = 1024;
   bool bias = false;
   double init_deviation = gpt2_deviation;
+  bool causal = true;
 };
+
+std::string check_causal(const Params& params) {
+  return !params.causal && params.positions == "alibi"
+             ? "positions: alibi counts how far back a token lies; without causal, take learned or rotary positions"
+             : "";
+}
 
 void describe(Fields<Params>& f) {
   f.doc("Softmax attention over all past tokens, with several heads and a choice of positions.");
@@ -53,6 +60,9 @@ void describe(Fields<Params>& f) {
   f.add("max_length", &Params::max_length, "learned positions: the longest sequence", between(1, 1 << 20))
       .unit("tokens");
   f.add("bias", &Params::bias, "biases in the four projections");
+  f.add("causal", &Params::causal,
+        "a token sees those up to it; false: all tokens of the sequence, for images, and nothing can be carried on");
+  f.check(check_causal, "causal");
   f.add("init_deviation", &Params::init_deviation,
         "standard deviation of the initial projections (the output's is divided by sqrt(2 layers))", at_least(0));
 }
@@ -89,12 +99,17 @@ class Attention final : public Mixer {
     key_ = &child<Linear>("key", width_, width_, initial, params.bias);
     value_ = &child<Linear>("value", width_, width_, initial, params.bias);
     output_ = &child<Linear>("output", width_, width_, branch_end(params.init_deviation, site), params.bias);
+    if (!params.causal) return;
     state("key", {0, width_});
     state("value", {0, width_});
   }
 
+  bool is_causal() const override { return params_.causal; }
+
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
+      if (!params_.causal && (context.state_in != nullptr || wants_state(context)))
+        throw ShapeError("attention over all tokens sees the whole sequence at once and cannot carry a state");
       const Var past_key = read_state(context, "key"), past_value = read_state(context, "value");
       const std::int64_t first = past_key.defined() ? past_key.shape()[1] : 0;
       const Var placed = positions_ != nullptr ? with_learned_positions(x, first) : x;
@@ -108,7 +123,7 @@ class Attention final : public Mixer {
       const Var v = append_tokens(past_value, value_->forward(placed, context));
       write_state(context, "key", k);
       write_state(context, "value", v);
-      const Var y = causal_attention(q, k, v, heads_, slopes_);
+      const Var y = params_.causal ? causal_attention(q, k, v, heads_, slopes_) : full_attention(q, k, v, heads_);
       probe(context, "attended", y);
       Var out = output_->forward(y, context);
       probe(context, "out", out);
@@ -117,7 +132,8 @@ class Attention final : public Mixer {
   }
 
   std::string summary() const override {
-    return fmt::format("attention, {} heads of {}, positions {}", heads_, head_size_, params_.positions);
+    return fmt::format("attention, {} heads of {}, positions {}{}", heads_, head_size_, params_.positions,
+                       params_.causal ? "" : ", over all tokens");
   }
 
  private:

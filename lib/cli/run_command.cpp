@@ -74,10 +74,11 @@ void report_evaluation(const Evaluation& evaluation) {
   if (evaluation.bytes > 0) {
     say("held-out loss  {:.4f} bits per byte ({:.4f} nats per token)\n", evaluation.bits_per_byte, evaluation.loss);
   } else {
-    say("held-out loss  {:.4f} nats per token\n", evaluation.loss);
+    say("held-out loss  {:.4f} {}\n", evaluation.loss, evaluation.unit.text());
   }
   if (!evaluation.accuracy) return;
   say("accuracy       {:.4f}\n", *evaluation.accuracy);
+  for (const EvaluatedMetric& metric : evaluation.metrics) say("{:<14} {:.4f}\n", metric.name, metric.value);
   for (const EvaluatedSet& set : evaluation.sets) say("  {:<44} {:.4f}\n", set.name, set.accuracy);
 }
 
@@ -113,7 +114,8 @@ int run_single(const RunArguments& arguments) {
   if (result.was_finished) say("this run had already finished, at step {}\n", result.step);
   if (result.evaluation) report_evaluation(*result.evaluation);
   if (result.tokens_per_second > 0) {
-    say("speed          {:.0f} tokens per second in training\n", result.tokens_per_second);
+    const std::string read = result.evaluation ? result.evaluation->unit.read : LossMeasure().read;
+    say("speed          {:.0f} {} per second in training\n", result.tokens_per_second, read);
   }
   report_profile(result);
   say("run file       {}\ncheckpoint     {}\n", result.run_file.string(), result.checkpoint.string());

@@ -25,7 +25,7 @@ Index block_count(const CausalAttentionSize& size) { return piece_count(size.que
 
 Block block_at(const CausalAttentionSize& size, Index index) {
   const Index first = index * block_rows, rows = std::min(block_rows, size.queries - first);
-  return {first, rows, size.keys - size.queries + first + rows};
+  return {first, rows, size.sees_all ? size.keys : size.keys - size.queries + first + rows};
 }
 
 /// The products of a block, in terms of one head: matrices of tokens are [tokens, head_size], `channels` apart; those
@@ -48,7 +48,8 @@ template <class Real>
 struct Rows {
   Block block;
   Real scale, slope;
-  Index seen_by(Index row) const { return block.seen - block.rows + row + 1; }
+  bool sees_all;
+  Index seen_by(Index row) const { return sees_all ? block.seen : block.seen - block.rows + row + 1; }
   /// The score of key i, `products` being those of the row. Relative to the last visible key, so that the bias is 0
   /// there.
   RWKVLAB_INLINE Real score(const Real* products, Index i, Index visible) const {
@@ -59,7 +60,7 @@ struct Rows {
 template <class Real>
 Rows<Real> rows_of(const Block& block, const CausalAttentionSize& size, const double* slopes, Index head) {
   return {block, static_cast<Real>(1.0 / std::sqrt(static_cast<double>(size.head_size))),
-          static_cast<Real>(slopes != nullptr ? slopes[head] : 0.0)};
+          static_cast<Real>(slopes != nullptr ? slopes[head] : 0.0), size.sees_all};
 }
 
 template <class Real>

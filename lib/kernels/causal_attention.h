@@ -19,6 +19,7 @@ struct CausalAttentionSize {
   Index keys = 0;
   Index heads = 0;
   Index head_size = 0;
+  bool sees_all = false;  ///< every query sees every key, whatever its time; no slopes then
   Index channels() const { return heads * head_size; }
 };
 

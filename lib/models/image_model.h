@@ -10,6 +10,8 @@
 
 namespace rwkvlab {
 
+class ImageBackbone;
+
 /// A model that reads images [batch, channels, height, width].
 class ImageModel : public Module {
  public:
@@ -20,6 +22,8 @@ class ImageModel : public Module {
   /// One pass of a training over images of that size, to a scalar; the batch is undefined and so is the value. For
   /// passes without memory: describe, the list of probes, checks.
   virtual Var trial_pass(std::int64_t batch, const ForwardContext& context) const = 0;
+  /// The backbone, where the model has one whose middle can be asked what it sees; else null.
+  virtual const ImageBackbone* image_backbone() const { return nullptr; }
   /// Paths of the layers whose values a training computes again in the backward pass.
   virtual std::vector<std::string> recomputed_layers() const = 0;
   /// Multiply-adds of a forward pass of one image, as Vision-RWKV's repository counts them (arXiv:2403.02308, table 1):

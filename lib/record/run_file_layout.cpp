@@ -63,7 +63,10 @@ SeriesSets create_series(Id file, const SeriesInfo& info) {
   hdf5::write_attribute(sets.steps.id(), "unit", "training steps");
   hdf5::write_attribute(sets.value.id(), "unit", info.unit);
   hdf5::write_attribute(sets.value.id(), "description", info.description);
-  if (info.path.starts_with("decay/")) hdf5::write_attribute(sets.value.id(), "transform", "decay = exp(-exp(value))");
+  if (info.path.starts_with("decay/"))
+    hdf5::write_attribute(
+        sets.value.id(), "transform",
+        info.path.ends_with("spatial_decay") ? "decay = exp(-value / tokens)" : "decay = exp(-exp(value))");
   std::vector<const RecordSet*> users{&sets.value};
   if (is_histogram) {
     sets.counts = RecordSet::create(group.id(), "counts", Type::int64, info.shape, chunk);

@@ -112,7 +112,6 @@ DescribeOptions describe_options(Module& model, const TrainParams& train) {
 }
 
 void refuse_beyond_memory(const LoadedExperiment& loaded, Module& model, const AvailableMemory& available) {
-  if (dynamic_cast<const LanguageModel*>(&model) == nullptr) return;
   const TrainParams& train = loaded.experiment.train;
   const TrainingMemory needed = describe_model(model, describe_options(model, train)).memory;
   if (needed.total() <= available.bytes) return;
@@ -121,9 +120,12 @@ void refuse_beyond_memory(const LoadedExperiment& loaded, Module& model, const A
                 fmt::format("this training needs {} of memory at its peak, and {} are available ({})",
                             bytes_text(needed.total()), bytes_text(available.bytes), available.limited_by),
                 fmt::format("parameters {}, optimiser {}, activations and gradients {}. Lower train.batch (now {}; "
-                            "train.accumulate makes up for it), train.context (now {}), model.layers or model.width",
+                            "train.accumulate makes up for it), {}, model.layers or model.width",
                             bytes_text(needed.parameters), bytes_text(needed.optimizer), bytes_text(needed.peak),
-                            train.batch, train.context));
+                            train.batch,
+                            dynamic_cast<const LanguageModel*>(&model) == nullptr
+                                ? std::string("the size of the images")
+                                : fmt::format("train.context (now {})", train.context)));
 }
 
 }  // namespace rwkvlab

@@ -129,11 +129,15 @@ void check_probes(const LoadedExperiment& loaded, Module& model, Diagnostics& pr
 // Said now rather than at the first evaluation.
 void check_carried_evaluation(const LoadedExperiment& loaded, const DataSet& any, Diagnostics& problems) {
   const Experiment& e = loaded.experiment;
-  if (!e.evaluation.carry_state) return;
   if (dynamic_cast<const ImageDataSet*>(&any) != nullptr) {
-    problems.add(place_of(loaded.tree, "eval.carry_state"), no_state_between_examples);
+    if (e.evaluation.carry_state) problems.add(place_of(loaded.tree, "eval.carry_state"), no_state_between_examples);
+    if (e.evaluation.by_position)
+      problems.add(place_of(loaded.tree, "eval.by_position"), "eval.by_position: images have no positions of a row");
+    if (e.evaluation.context > 1)
+      problems.add(place_of(loaded.tree, "eval.context"), "eval.context counts the tokens of a row; leave it out");
     return;
   }
+  if (!e.evaluation.carry_state) return;
   const TokenDataSet& data = token_data(any);
   if (data.held_out_batches(1, e.train.context, 1) == 0) return;
   const ShapeOnly shape_only;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "kernels/matmul.h"
+#include "models/image_model.h"
 #include "models/language_model.h"
 #include "tensor/memory.h"
 #include "train/precision.h"
@@ -62,14 +63,41 @@ ModuleDescription describe_module(const Module& module, const std::string& name,
   return result;
 }
 
+// The loss of one pass of a training.
+Var trial_loss(const Module& model, const DescribeOptions& options, const ForwardContext& context) {
+  if (const auto* const images = dynamic_cast<const ImageModel*>(&model))
+    return images->trial_pass(options.batch, context);
+  const Tensor tokens = Tensor::empty({options.batch, options.context}, DType::i64);
+  return dynamic_cast<const LanguageModel&>(model).loss(tokens, tokens, 0, context).loss;
+}
+
+std::vector<std::string> recomputed_layers(const Module& model) {
+  if (const auto* const images = dynamic_cast<const ImageModel*>(&model)) return images->recomputed_layers();
+  const LanguageModelParams& params = dynamic_cast<const LanguageModel&>(model).params();
+  std::vector<std::string> paths;
+  for (int layer = 0; layer < params.layers; ++layer) {
+    if (params.recomputes(layer)) paths.push_back(fmt::format("blocks.{}", layer));
+  }
+  return paths;
+}
+
+double flops_of(const ModuleDescription& module, const std::vector<std::string>& paths) {
+  if (std::find(paths.begin(), paths.end(), module.path) != paths.end()) return module.flops_per_token;
+  double sum = 0;
+  for (const ModuleDescription& child : module.children) sum += flops_of(child, paths);
+  return sum;
+}
+
 }  // namespace
 
 ModelDescription describe_model(Module& model, const DescribeOptions& options) {
-  auto* const language_model = dynamic_cast<LanguageModel*>(&model);
-  if (language_model == nullptr) throw ConfigError("only language models can be described so far");
+  const auto* const images = dynamic_cast<const ImageModel*>(&model);
   ModelDescription result;
   result.batch = options.batch;
-  result.context = options.context;
+  result.reads_images = images != nullptr;
+  result.context = images != nullptr ? images->patches() : options.context;
+  if (images != nullptr) result.published_flops = images->published_flops();
+  const auto tokens = static_cast<double>(result.batch * result.context);
   const ShapeOnly shape_only;
   const PrecisionScope precision(options.precision);
   FlopCounter counter;
@@ -77,7 +105,6 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
   for (Parameter* const parameter : model.parameters()) {
     if (options.frozen.contains(parameter->name)) parameter->var = parameter->var.detached();
   }
-  const Tensor tokens = Tensor::empty({options.batch, options.context}, DType::i64);
   const std::int64_t before = memory_use().live;
   reset_peak_memory();
   {
@@ -85,19 +112,13 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
     ForwardContext context;
     context.training = true;
     context.listener = &counter;
-    const CrossEntropyLoss loss = language_model->loss(tokens, tokens, 0, context);
+    const Var loss = trial_loss(model, options, context);
     result.memory.activations = memory_use().live - before;
-    result.forward_flops_per_token = counter.total() / static_cast<double>(options.batch * options.context);
-    result.root = describe_module(model, "model", counter, static_cast<double>(options.batch * options.context));
-    tape.backward(loss.loss);
+    result.forward_flops_per_token = counter.total() / tokens;
+    result.root = describe_module(model, "model", counter, tokens);
+    tape.backward(loss);
   }
-  for (int layer = 0; layer < language_model->params().layers; ++layer) {
-    if (!language_model->params().recomputes(layer)) continue;
-    const std::string name = fmt::format("blocks.{}", layer);
-    for (const ModuleDescription& child : result.root.children) {
-      if (child.name == name) result.recomputed_flops_per_token += child.flops_per_token;
-    }
-  }
+  result.recomputed_flops_per_token = flops_of(result.root, recomputed_layers(model));
   result.parameters = result.root.parameters;
   for (const StatePiece& piece : model.state_pieces()) {
     if (piece.grows()) {
@@ -108,6 +129,7 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
       result.state_elements += piece.shape.elements();
     }
   }
+  if (images != nullptr) result.state_elements = result.state_elements_per_token = 0;  // They are read whole.
   result.state_elements += options.context * result.state_elements_per_token;
   const auto element = static_cast<std::int64_t>(bytes_per_element(DType::f32));
   result.memory.parameters = element * (result.parameters + options.elements_beside_model);

@@ -46,8 +46,11 @@ struct ModelDescription {
   double training_flops_per_token() const { return 3 * forward_flops_per_token + recomputed_flops_per_token; }
   std::int64_t state_elements = 0;            ///< per sequence, of `context` tokens where the state grows; float32 each
   std::int64_t state_elements_per_token = 0;  ///< how much it grows with every token: the cache of attention
-  std::int64_t batch = 0;                     ///< sequences of one forward pass
-  std::int64_t context = 0;                   ///< tokens per sequence
+  std::int64_t batch = 0;                     ///< sequences, or images, of one forward pass
+  std::int64_t context = 0;                   ///< tokens per sequence, or patches per image
+  bool reads_images = false;
+  double published_flops = 0;  ///< ImageModel::published_flops, per image; 0: the paper does not count this model
+  double forward_flops_per_image() const { return forward_flops_per_token * static_cast<double>(context); }
   TrainingMemory memory;
 };
 
@@ -64,7 +67,7 @@ struct DescribeOptions {
 };
 
 /// Describes a rooted language model that has no memory yet. Runs one forward and backward pass in shape-only mode, so
-/// a model of any size takes milliseconds. Throws ConfigError for a model that is no language model.
+/// a model of any size takes milliseconds. Models of images take images of their own size; their tokens are patches.
 ModelDescription describe_model(Module& model, const DescribeOptions& options);
 
 /// The tree with shapes and parameter counts, then cost and memory. Equal neighbours are shown once ("blocks.1 to

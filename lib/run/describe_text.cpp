@@ -146,6 +146,26 @@ std::string flops_text(double flops) {
   return fmt::format("{:.4g} {}", flops, units[unit]);
 }
 
+namespace {
+
+std::string memory_text(const ModelDescription& d) {
+  std::string text =
+      d.reads_images ? fmt::format("\nMemory of a training step, float32, batch {}\n", d.batch)
+                     : fmt::format("\nMemory of a training step, float32, batch {} x context {}\n", d.batch, d.context);
+  const auto line = [&text](const char* name, std::int64_t bytes) {
+    text += fmt::format("  {:<26}{:>12}\n", name, bytes_text(bytes));
+  };
+  line("parameters", d.memory.parameters);
+  line("gradients", d.memory.gradients);
+  line("optimiser", d.memory.optimizer);
+  line("activations for backward", d.memory.activations);
+  line("activations and gradients", d.memory.peak);
+  line("total at the peak", d.memory.total());
+  return text;
+}
+
+}  // namespace
+
 std::string describe_text(const ModelDescription& d) {
   TreeWriter tree;
   tree.head();
@@ -163,22 +183,24 @@ std::string describe_text(const ModelDescription& d) {
       d.recomputed_flops_per_token > 0
           ? fmt::format(" + {} of layers that are computed again", flops_text(d.recomputed_flops_per_token))
           : "");
+  if (d.reads_images) {
+    text += fmt::format("FLOPs per image   {:.4g} forward ({}), tokens are its {} patches\n",
+                        d.forward_flops_per_image(), flops_text(d.forward_flops_per_image()), d.context);
+    if (d.published_flops > 0) {
+      text += fmt::format(
+          "                  {:.5g} G as arXiv:2403.02308 counts them: 1 per multiply-add, with norms, pooling and "
+          "token "
+          "mixes\n",
+          d.published_flops / 1e9);
+    }
+    return text + memory_text(d);
+  }
   text += fmt::format("State             {} numbers per sequence ({} in float32){}\n", grouped(d.state_elements),
                       bytes_text(4 * d.state_elements),
                       d.state_elements_per_token == 0 ? ""
                                                       : fmt::format(" of {} tokens; {} more with each", d.context,
                                                                     grouped(d.state_elements_per_token)));
-  text += fmt::format("\nMemory of a training step, float32, batch {} x context {}\n", d.batch, d.context);
-  const auto line = [&text](const char* name, std::int64_t bytes) {
-    text += fmt::format("  {:<26}{:>12}\n", name, bytes_text(bytes));
-  };
-  line("parameters", d.memory.parameters);
-  line("gradients", d.memory.gradients);
-  line("optimiser", d.memory.optimizer);
-  line("activations for backward", d.memory.activations);
-  line("activations and gradients", d.memory.peak);
-  line("total at the peak", d.memory.total());
-  return text;
+  return text + memory_text(d);
 }
 
 nlohmann::ordered_json describe_json(const ModelDescription& d) {
@@ -192,6 +214,10 @@ nlohmann::ordered_json describe_json(const ModelDescription& d) {
   json["state_elements_per_token"] = d.state_elements_per_token;
   json["batch"] = d.batch;
   json["context"] = d.context;
+  if (d.reads_images) {
+    json["forward_flops_per_image"] = d.forward_flops_per_image();
+    json["published_flops_per_image"] = d.published_flops;
+  }
   json["memory_bytes"] = {{"parameters", d.memory.parameters},
                           {"gradients", d.memory.gradients},
                           {"optimizer", d.memory.optimizer},

@@ -54,8 +54,8 @@ void Progress::started(std::int64_t step, std::int64_t steps) {
 
 std::string Progress::text(const StepReport& report) const {
   const double left = recent_seconds_ * static_cast<double>(steps_ - report.step);
-  return fmt::format("step {}/{}  loss {:.4f}  lr {:.3g}  {} tokens/s  {} left", report.step, steps_, report.loss,
-                     report.learning_rate, quantity_text(static_cast<double>(report.tokens) / recent_seconds_),
+  return fmt::format("step {}/{}  loss {:.4f}  lr {:.3g}  {} {}/s  {} left", report.step, steps_, report.loss,
+                     report.learning_rate, quantity_text(static_cast<double>(report.tokens) / recent_seconds_), read_,
                      duration_text(left));
 }
 
@@ -82,8 +82,12 @@ void Progress::evaluation_finished(std::int64_t step, const Evaluation& evaluati
       evaluation.bytes > 0 ? fmt::format(", {:.4f} bits per byte", evaluation.bits_per_byte) : std::string();
   const std::string accuracy =
       evaluation.accuracy ? fmt::format(", accuracy {:.4f}", *evaluation.accuracy) : std::string();
-  line(fmt::format("step {}/{}  held-out loss {:.4f} nats per token{}{} ({} tokens, {:.1f} s)", step, steps_,
-                   evaluation.loss, bits, accuracy, evaluation.tokens, seconds));
+  std::string others;
+  for (const EvaluatedMetric& metric : evaluation.metrics)
+    others += fmt::format(", {} {:.4f}", metric.name, metric.value);
+  line(fmt::format("step {}/{}  held-out loss {:.4f} {}{}{}{} ({} {}{}, {:.1f} s)", step, steps_, evaluation.loss,
+                   evaluation.unit.text(), bits, accuracy, others, evaluation.tokens, evaluation.unit.counted,
+                   evaluation.unit.counted == "patch" ? "es" : "s", seconds));
 }
 
 void Progress::checkpoint_written(std::int64_t step, const std::filesystem::path& checkpoint) {

@@ -21,7 +21,9 @@ struct ProgressOutput {
 /// a minute apart). Evaluations and checkpoints are lines of their own.
 class Progress final : public TrainingObserver {
  public:
-  explicit Progress(ProgressOutput output) : output_(std::move(output)) {}
+  /// `read`: what speeds count, LossMeasure::read.
+  explicit Progress(ProgressOutput output, std::string read = "tokens")
+      : output_(std::move(output)), read_(std::move(read)) {}
 
   void started(std::int64_t step, std::int64_t steps) override;
   void step_finished(const StepReport& report, const Module& model) override;
@@ -37,6 +39,7 @@ class Progress final : public TrainingObserver {
   void line(const std::string& text);
 
   ProgressOutput output_;
+  std::string read_;
   std::int64_t steps_ = 0;
   std::int64_t first_step_ = 0;
   std::int64_t tokens_ = 0;

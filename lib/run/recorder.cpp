@@ -8,12 +8,11 @@
 namespace rwkvlab {
 namespace {
 
-constexpr std::string_view decay_name = "time_decay";
+constexpr std::string_view decay_name = "time_decay", spatial_decay_name = "spatial_decay";
 
-bool is_decay(const Parameter& parameter) {
+bool is_named(const Parameter& parameter, std::string_view ending) {
   const std::string& name = parameter.name;
-  return name.ends_with(decay_name) &&
-         (name.size() == decay_name.size() || name[name.size() - decay_name.size() - 1] == '.');
+  return name.ends_with(ending) && (name.size() == ending.size() || name[name.size() - ending.size() - 1] == '.');
 }
 
 std::span<const float> floats(const Tensor& tensor) { return tensor.span<float>(); }
@@ -52,18 +51,21 @@ void write_statistics(RunFileWriter& writer, const std::string& path, std::int64
 
 Recorder::Recorder(RunFileWriter writer, const LogParams& log, RecorderSite site)
     : writer_(std::move(writer)), log_(log), site_(site) {
-  writer_.declare_metric("train/loss", "nats per token", "Mean cross-entropy of the step's batch, before the update.");
+  writer_.declare_metric("train/loss", site_.unit.text(), "Mean loss of the step's batch, before the update.");
   writer_.declare_metric("train/learning_rate", "1", "Learning rate before the parameters' own scales.");
   writer_.declare_metric("train/gradient_norm", "1", "Norm of all gradients before clipping.");
-  writer_.declare_metric("train/tokens_seen", "tokens", "Tokens trained on so far.");
-  if (log_.speed) writer_.declare_metric("train/tokens_per_second", "tokens per second", "Speed of the step.");
-  writer_.declare_metric("eval/loss", "nats per token", "Mean cross-entropy on the held-out data.");
+  writer_.declare_metric("train/tokens_seen", site_.unit.read, "Tokens trained on so far; of image data, images.");
+  if (log_.speed)
+    writer_.declare_metric("train/tokens_per_second", site_.unit.read + " per second", "Speed of the step.");
+  writer_.declare_metric("eval/loss", site_.unit.text(), "Mean loss on the held-out data.");
   writer_.declare_metric("eval/bits_per_byte", "bits per byte",
                          "Total cross-entropy on the held-out data over the bytes of its text.");
   writer_.declare_metric("eval/bits_per_character", "bits per character",
                          "Total cross-entropy on the held-out data over the UTF-8 characters of its text.");
-  writer_.declare_metric("eval/accuracy", "1",
-                         "Share of counted held-out tokens whose target has the largest logit: mean over the rows.");
+  writer_.declare_metric(
+      "eval/accuracy", "1",
+      "Share of counted held-out tokens, images or pixels whose target has the largest logit; of tokens, the "
+      "mean over the rows.");
 }
 
 Recorder::~Recorder() = default;
@@ -144,12 +146,16 @@ void Recorder::record_parameters(std::int64_t step) {
   for (const Parameter* const parameter : site_.model->parameters()) {
     const Tensor& value = parameter->var.value();
     if (statistics) write_statistics(writer_, parameter->name, step, value);
-    if (decays && is_decay(*parameter)) {
-      writer_.tensor(TensorGroup::decay, parameter->name, step, floats(value),
-                     {{value.elements()},
-                      {"channel"},
-                      "1",
-                      "Raw time decay w; a token decays by exp(-exp(w)), in RWKV-6 by exp(-exp(w + what it adds))."});
+    const bool is_spatial = is_named(*parameter, spatial_decay_name);
+    if (decays && (is_spatial || is_named(*parameter, decay_name))) {
+      writer_.tensor(
+          TensorGroup::decay, parameter->name, step, floats(value),
+          {{value.elements()},
+           {"channel"},
+           "1",
+           is_spatial ? "Raw spatial decay w; among T tokens, each one further away counts exp(-w / T)."
+                      : "Raw time decay w; a token decays by exp(-exp(w)), in RWKV-6 by exp(-exp(w + what it "
+                        "adds))."});
     }
   }
 }
@@ -169,10 +175,14 @@ void Recorder::evaluation_finished(std::int64_t step, const Evaluation& evaluati
   if (evaluation.accuracy) writer_.metric("eval/accuracy", step, *evaluation.accuracy);
   for (const EvaluatedSet& set : evaluation.sets) {
     const std::string loss = "eval/" + set.name + "/loss", accuracy = "eval/" + set.name + "/accuracy";
-    writer_.declare_metric(loss, "nats per token", "Mean cross-entropy on this set of held-out examples.");
+    writer_.declare_metric(loss, site_.unit.text(), "Mean loss on this set of held-out examples.");
     writer_.declare_metric(accuracy, "1", "Accuracy on this set of held-out examples.");
     writer_.metric(loss, step, set.loss);
-    writer_.metric(accuracy, step, set.accuracy);
+    if (evaluation.accuracy) writer_.metric(accuracy, step, set.accuracy);
+  }
+  for (const EvaluatedMetric& metric : evaluation.metrics) {
+    writer_.declare_metric("eval/" + metric.name, metric.unit, metric.description);
+    writer_.metric("eval/" + metric.name, step, metric.value);
   }
   record_by_position("eval/loss_by_position", step, evaluation.loss_by_position, "nats per token",
                      "Mean cross-entropy on the held-out data at each position of the context.");

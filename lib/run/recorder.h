@@ -16,6 +16,7 @@ namespace rwkvlab {
 struct RecorderSite {
   const Module* model = nullptr;  ///< allocated; outlives the recorder
   std::int64_t checkpoint_every = 0;
+  LossMeasure unit = {};
 };
 
 /// Metrics at the steps that `log` asks for, evaluations always, and time decays, parameter statistics, probes and

@@ -166,8 +166,10 @@ void introduce(const LoadedExperiment& loaded, const BuiltExperiment& built, con
                             grouped(describe_options(*built.model, train).trained_parameters)));
   }
   output.line(fmt::format("data   {}", built.data->describe()));
-  output.line(fmt::format("train  {} steps of {} tokens (batch {} x context {}{}), {} thread{}", train.steps,
-                          grouped(train.tokens_per_step()), train.batch, train.context,
+  const std::string& read = built.objective->unit().read;
+  const std::string context = read == "tokens" ? fmt::format(" x context {}", train.context) : "";
+  output.line(fmt::format("train  {} steps of {} {} (batch {}{}{}), {} thread{}", train.steps,
+                          grouped(train.tokens_per_step()), read, train.batch, context,
                           train.accumulate > 1 ? fmt::format(" x {}", train.accumulate) : "", kernels::threads(),
                           kernels::threads() == 1 ? "" : "s"));
   const std::string note = precision_note(train.precision);
@@ -202,8 +204,8 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   if (!resumed && !keeps_base) load_initial_weights(loaded, *built.model);
 
   Recorder recorder(open_run_file(folder, loaded, resumed, trainer.position().step), e.log,
-                    {built.model.get(), e.train.checkpoint_every});
-  Progress progress(output);
+                    {built.model.get(), e.train.checkpoint_every, built.objective->unit()});
+  Progress progress(output, built.objective->unit().read);
   std::optional<ProfileParams> profile = e.log.profile;
   if (options.profile && !profile) profile.emplace();
   RunObserver observer(recorder, progress, folder, profile);
@@ -229,6 +231,7 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   result.was_finished = resumed && result.outcome == TrainingOutcome::finished && trainer.position().step == first_step;
   result.evaluation = trainer.last_evaluation();
   if (!result.evaluation) result.evaluation = recorded_evaluation(result.run_file);
+  if (result.evaluation) result.evaluation->unit = built.objective->unit();
   result.tokens_per_second = observer.tokens_per_second();
   result.profiled_steps = observer.profiled_steps();
   if (result.profiled_steps.value_or(0) > 0) result.trace = folder.trace_file();

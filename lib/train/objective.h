@@ -37,24 +37,41 @@ struct EvaluationRequest {
   bool by_position = false;  ///< also the mean loss and the accuracy at each position of a row
 };
 
+/// What a loss is measured in, what it is the mean over, and what the training counts.
+struct LossMeasure {
+  std::string loss = "nats";
+  std::string counted = "token";  ///< or image, pixel, patch
+  std::string read = "tokens";    ///< what steps and speeds count: or images
+  std::string text() const { return loss + " per " + counted; }
+};
+
+/// A number of an evaluation besides loss and accuracy.
+struct EvaluatedMetric {
+  std::string name;  ///< as the run file has it, below metrics/eval
+  double value = 0;
+  std::string unit, description;
+};
+
 /// What the evaluation says of one set of examples.
 struct EvaluatedSet {
   std::string name;
-  double loss = 0;      ///< mean nats per counted token
+  double loss = 0;      ///< mean per counted token, or what LossMeasure::counted says
   double accuracy = 0;  ///< as Evaluation::accuracy
   std::int64_t tokens = 0;
 };
 
 /// Result of a pass over held-out data.
 struct Evaluation {
-  double loss = 0;                ///< mean nats per token
+  LossMeasure unit;
+  double loss = 0;                ///< mean, in this unit
   double bits_per_byte = 0;       ///< Σ nats / ln 2 / bytes of the source text; 0 when the data knows no bytes
   double bits_per_character = 0;  ///< the same over its UTF-8 characters
-  std::int64_t tokens = 0;
+  std::int64_t tokens = 0;  ///< that count, or images, pixels, patches
   std::int64_t bytes = 0;
   /// Each row's share of counted tokens whose target has the largest logit of all (the first of equal ones), averaged
   /// over the rows that have counted tokens.
   std::optional<double> accuracy;
+  std::vector<EvaluatedMetric> metrics;
   std::vector<EvaluatedSet> sets;  ///< in the order of the data; empty when there is only one
   /// [time], nats and share of right answers; empty unless asked for. NaN where no token counts.
   std::vector<double> loss_by_position, accuracy_by_position;
@@ -76,6 +93,7 @@ class Objective {
   /// held-out data, or when a state is to be carried between examples that have nothing to do with each other.
   virtual Evaluation evaluate(const EvaluationRequest& request) = 0;
   virtual bool can_evaluate() const = 0;
+  virtual LossMeasure unit() const { return {}; }
 };
 
 std::unique_ptr<Objective> make_objective(const Choice& choice, const ObjectiveSite& site);

@@ -18,6 +18,8 @@ class CaseConfig {
   CaseConfig(const std::string& json_text, std::string where);
 
   bool has(const std::string& key) const { return object_.contains(key); }
+  /// Whether it is there with another value than null.
+  bool states(const std::string& key) const { return has(key) && !object_.at(key).is_null(); }
   std::vector<std::string> keys() const;
 
   /// An integer in [low, high]; a number without a fraction counts as one.

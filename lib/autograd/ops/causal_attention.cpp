@@ -12,7 +12,8 @@ namespace {
 // Inputs query, key, value.
 class CausalAttention final : public Op {
  public:
-  CausalAttention(std::int64_t heads, std::vector<double> slopes) : heads_(heads), slopes_(std::move(slopes)) {}
+  CausalAttention(std::int64_t heads, std::vector<double> slopes, bool sees_all)
+      : heads_(heads), slopes_(std::move(slopes)), sees_all_(sees_all) {}
   std::string_view name() const override { return "causal_attention"; }
 
   Tensors forward(const Tensors& in) override {
@@ -23,7 +24,7 @@ class CausalAttention final : public Op {
             "query [batch, queries, channels], key and value [batch, keys, channels] with at least as many keys, heads "
             "that divide the channels, and no slope or one per head",
             in);
-    size_ = {q[0], q[1], k[1], heads_, q[2] / heads_};
+    size_ = {q[0], q[1], k[1], heads_, q[2] / heads_, sees_all_};
     const Tensor y = like(in[0]), softmax = Tensor::empty({q[0], heads_, q[1], 2}, y.dtype());
     kernels::note_causal_attention(size_, false);
     for_real(y.dtype(), [&]<class Real>(Real) {
@@ -54,6 +55,7 @@ class CausalAttention final : public Op {
 
   std::int64_t heads_;
   std::vector<double> slopes_;
+  bool sees_all_;
   kernels::CausalAttentionSize size_;
   Saved inputs_[3];
   Tensor softmax_;
@@ -102,7 +104,11 @@ class AppendTokens final : public Op {
 
 Var causal_attention(const Var& query, const Var& key, const Var& value, std::int64_t heads,
                      const std::vector<double>& slopes) {
-  return run_op_one<CausalAttention>({query, key, value}, heads, slopes);
+  return run_op_one<CausalAttention>({query, key, value}, heads, slopes, false);
+}
+
+Var full_attention(const Var& query, const Var& key, const Var& value, std::int64_t heads) {
+  return run_op_one<CausalAttention>({query, key, value}, heads, std::vector<double>(), true);
 }
 
 Var append_tokens(const Var& past, const Var& x) {

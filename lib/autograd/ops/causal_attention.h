@@ -13,6 +13,8 @@ namespace rwkvlab {
 /// for no bias (arXiv:2108.12409). The weights [batch, heads, queries, keys] are never stored.
 Var causal_attention(const Var& query, const Var& key, const Var& value, std::int64_t heads,
                      const std::vector<double>& slopes = {});
+/// The same over all keys, whatever their time.
+Var full_attention(const Var& query, const Var& key, const Var& value, std::int64_t heads);
 
 /// The tokens of `past` [batch, before, channels] (or none) and then those of x [batch, time, channels]: a cache that
 /// grows.

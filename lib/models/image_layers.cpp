@@ -1,0 +1,196 @@
+#include "models/image_layers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/image_tokens.h"
+#include "autograd/ops/recomputed.h"
+#include "base/error.h"
+#include "blocks/shifted_mixer.h"
+
+namespace rwkvlab {
+namespace {
+
+std::unique_ptr<Mixer> build_mixer(const char* slot, const Choice& choice, const MixerSite& site) {
+  return build_kind<Mixer, MixerSite>(slot, choice, site);
+}
+
+void check_mixers(const ImageLayerParams& p, const Mixer& time_mix) {
+  const std::string& kind = p.time_mix.kind;
+  if (!time_mix.is_causal() && p.scan != "raster") {
+    throw ConfigError(fmt::format(
+        "scan is {}, but every token of the time mix '{}' sees all others already: another order of the tokens would "
+        "only compute the same twice; leave scan out",
+        p.scan, kind));
+  }
+  if (time_mix.needs_grid() && p.scan != "raster") {
+    throw ConfigError(
+        fmt::format("scan is {}, but the time mix '{}' shifts tokens across the image by itself and must "
+                    "read them row by row; leave scan out, or set time_mix.token_shift: none",
+                    p.scan, kind));
+  }
+  if (p.token_shift == "q_shift" && time_mix.needs_grid()) {
+    throw ConfigError(
+        fmt::format("token_shift is q_shift, but the time mix '{}' shifts tokens across the image by "
+                    "itself; leave token_shift out",
+                    kind));
+  }
+}
+
+}  // namespace
+
+bool ImageLayerParams::recomputes(int layer) const {
+  if (recompute == "none") return false;
+  if (recompute_layers.empty()) return layer + 1 < layers;
+  return std::find(recompute_layers.begin(), recompute_layers.end(), layer) != recompute_layers.end();
+}
+
+std::string check_image_layers(const ImageLayerParams& p) {
+  if (!p.recompute_layers.empty() && p.recompute == "none") {
+    return "recompute_layers names layers, but recompute is none: set recompute to blocks, or leave the layers out";
+  }
+  for (const int layer : p.recompute_layers) {
+    if (layer >= p.layers)
+      return fmt::format("recompute_layers names layer {}, but the model has layers 0 to {}", layer, p.layers - 1);
+  }
+  return "";
+}
+
+ImageLayer::ImageLayer(const ImageLayerParams& p, int index)
+    : norm_after_(p.norm == "after"),
+      drop_probability_(p.layers > 1 ? p.drop_path * index / (p.layers - 1) : 0),
+      orders_(orders_of_layer(p, index)) {
+  const MixerSite site = {index, p.layers, p.width};
+  if (p.embedding_norm && index == 0) embedding_norm_ = &child<LayerNorm>("ln0", p.width, p.layer_norm_epsilon);
+  time_norm_ = &child<LayerNorm>("ln1", p.width, p.layer_norm_epsilon);
+  channel_norm_ = &child<LayerNorm>("ln2", p.width, p.layer_norm_epsilon);
+  time_mix_ = &adopt("att", build_mixer("time_mix", p.time_mix, site));
+  channel_mix_ = &adopt("ffn", build_mixer("channel_mix", p.channel_mix, site));
+  check_mixers(p, *time_mix_);
+  if (p.token_shift == "q_shift" && dynamic_cast<const ShiftedMixer*>(time_mix_) == nullptr) {
+    blend_ = &parameter("shift_mix", {1, 1, p.width}, mix_ramp(p.width, site.remaining()), plain_rules);
+  }
+  if (p.layer_scale) {
+    time_scale_ = &parameter("gamma1", {p.width}, initialise::constant(*p.layer_scale), matrix_rules());
+    channel_scale_ = &parameter("gamma2", {p.width}, initialise::constant(*p.layer_scale), matrix_rules());
+  }
+}
+
+// The factor of every image's branch; undefined where all are 1.
+Tensor ImageLayer::kept_samples(std::int64_t batch, DType type, const char* branch,
+                                const ForwardContext& context) const {
+  if (!context.training || drop_probability_ == 0) return {};
+  const Tensor factors = Tensor::empty({batch}, type);
+  const RandomStream random(context.seed, path() + branch);
+  for_real(type, [&]<class Real>(Real) {
+    for (std::int64_t b = 0; b < batch; ++b) {
+      // Every step has its own run of indices.
+      const double draw = random.uniform((context.step << 24) + static_cast<std::uint64_t>(b));
+      factors.data<Real>()[b] = static_cast<Real>(draw < drop_probability_ ? 0.0 : 1.0 / (1.0 - drop_probability_));
+    }
+  });
+  return factors;
+}
+
+Var ImageLayer::add_to(const Var& x, const Var& branch, const Parameter* gamma, const char* name,
+                       const ForwardContext& context) const {
+  const Tensor samples = kept_samples(x.shape()[0], x.dtype(), name, context);
+  if (gamma == nullptr && !samples.defined()) return add(x, branch);
+  return add_branch(x, branch, gamma != nullptr ? gamma->var : Var(), samples);
+}
+
+Var ImageLayer::time_branch(const Var& x, const ScanTables& tables, ScanShared& shared,
+                            const ForwardContext& context) const {
+  const Var blended =
+      blend_ == nullptr ? x : token_mix(x, {}, {blend_->var}, MixedToken::current, &tables.shifts[0])[0];
+  return scan_tokens(*time_mix_, blended, orders_, tables, shared, context);
+}
+
+Var ImageLayer::forward(const Var& given, const ScanTables& tables, ScanShared& shared,
+                        const ForwardContext& context) const {
+  return in_module(*this, context, [&] {
+    ForwardContext inner = context;
+    inner.grid = &tables.grid;
+    inner.token_shift = tables.shifts.empty() ? nullptr : &tables.shifts[0];
+    const Var x = embedding_norm_ != nullptr ? embedding_norm_->forward(given, inner) : given;
+    Var stream;
+    if (norm_after_) {
+      Var branch = time_norm_->forward(time_branch(x, tables, shared, inner), inner);
+      stream = add_to(x, branch, time_scale_, ".drop_path1", inner);
+      branch = channel_norm_->forward(channel_mix_->forward(stream, inner), inner);
+      stream = add_to(stream, branch, channel_scale_, ".drop_path2", inner);
+    } else {
+      Var branch = time_branch(time_norm_->forward(x, inner), tables, shared, inner), normed;
+      if (time_scale_ == nullptr && (!inner.training || drop_probability_ == 0)) {
+        std::tie(stream, normed) = channel_norm_->forward_residual(x, branch, inner);
+      } else {
+        stream = add_to(x, branch, time_scale_, ".drop_path1", inner);
+        normed = channel_norm_->forward(stream, inner);
+      }
+      branch = Var();
+      stream = add_to(stream, channel_mix_->forward(normed, inner), channel_scale_, ".drop_path2", inner);
+    }
+    probe(inner, "output", stream);
+    return stream;
+  });
+}
+
+ImageLayers::ImageLayers(Module& owner, const std::string& name, const ImageLayerParams& params) : params_(params) {
+  if (const std::string problem = check_image_layers(params); !problem.empty()) throw ConfigError(problem);
+  for (int index = 0; index < params.layers; ++index)
+    layers_.push_back(&owner.child<ImageLayer>(fmt::format("{}.{}", name, index), params, index));
+}
+
+Var ImageLayers::layer(std::size_t index, const Var& x, const std::shared_ptr<const ScanTables>& tables,
+                       ScanShared& shared, const ForwardContext& context) const {
+  const ImageLayer& one = *layers_[index];
+  if (Tape::current() == nullptr || !params_.recomputes(static_cast<int>(index)))
+    return one.forward(x, *tables, shared, context);
+  std::vector<Var> inputs = {x}, parameters;
+  for (const SharedValues& values : shared) inputs.push_back(values.first_value);
+  for (const Parameter* const parameter : one.parameters()) parameters.push_back(parameter->var);
+  // What the context points to may be gone when the second pass comes; the tables are kept.
+  const auto body = [&one, tables, context](const std::vector<Var>& in, bool again) {
+    ForwardContext inner = context;
+    if (again) inner.probes = nullptr, inner.listener = nullptr;
+    ScanShared values;
+    for (std::size_t i = 1; i < in.size(); ++i) values.push_back({in[i]});
+    std::vector<Var> outputs = {one.forward(in[0], *tables, values, inner)};
+    for (std::size_t i = 0; i < values.size(); ++i)
+      outputs.push_back(in[i + 1].defined() ? Var() : values[i].first_value);
+    return outputs;
+  };
+  const std::vector<Var> outputs = recomputed(body, inputs, parameters);
+  for (std::size_t i = 0; i < shared.size(); ++i) {
+    if (outputs[i + 1].defined()) shared[i].first_value = outputs[i + 1];
+  }
+  return outputs[0];
+}
+
+Var ImageLayers::forward(Var x, const TokenGrid& grid, const ForwardContext& context,
+                         const std::function<void(int, const Var&)>& after) const {
+  if (tables_ == nullptr || !(tables_->grid == grid)) tables_ = make_scan_tables(params_, grid, params_.width);
+  const std::shared_ptr<const ScanTables> tables = tables_;
+  ScanShared shared(tables->orders.size());
+  for (std::size_t index = 0; index < layers_.size(); ++index) {
+    x = layer(index, x, tables, shared, context);
+    if (after) after(static_cast<int>(index), x);
+  }
+  return x;
+}
+
+bool ImageLayers::needs_grid() const {
+  return std::any_of(layers_.begin(), layers_.end(), [](const ImageLayer* one) { return one->needs_grid(); });
+}
+
+std::vector<std::string> ImageLayers::recomputed_paths() const {
+  std::vector<std::string> paths;
+  for (std::size_t index = 0; index < layers_.size(); ++index) {
+    if (params_.recomputes(static_cast<int>(index))) paths.push_back(layers_[index]->path());
+  }
+  return paths;
+}
+
+}  // namespace rwkvlab

@@ -1,0 +1,73 @@
+#include "models/image_segmenter.h"
+
+#include <fmt/format.h>
+
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/image_losses.h"
+#include "base/error.h"
+#include "models/image_backbone_fields.h"
+
+namespace rwkvlab {
+namespace {
+
+constexpr double head_deviation = 0.02;
+
+const RegisterKind<Module, ImageSegmenterParams, ModelSite> registered(
+    "model", "image_segmenter", describe, [](const ImageSegmenterParams& params, const ModelSite& data) {
+      return std::make_unique<ImageSegmenter>(params, data);
+    });
+
+}  // namespace
+
+void describe(Fields<ImageSegmenterParams>& f) {
+  using P = ImageSegmenterParams;
+  f.doc(
+      "Names every pixel of an image: patches, a stack of time and channel mixes over them, and a 1 x 1 convolution of "
+      "the feature maps of some layers, resized to the image.");
+  f.paper("arXiv:2403.02308");
+  describe_backbone(f);
+  f.add("classes", &P::classes, "number of classes; 0: as many as the data has", at_least(0));
+  f.add("stages", &P::stages,
+        "layers whose feature maps the head sees, counted from 0, or from the end where negative; empty: the last");
+}
+
+ImageSegmenter::ImageSegmenter(const ImageSegmenterParams& params, const ModelSite& data) : params_(params) {
+  image_ = resolve_image_site(params, params.classes, data);
+  if (image_.classes <= 0)
+    throw ConfigError("the number of classes is unknown: set model.classes, or name data that has labels");
+  backbone_ = &child<ImageBackbone>("backbone", params, image_);
+  stages_ = resolve_stages(params.stages.empty() ? std::vector<int>{-1} : params.stages, params.layers);
+  Module& head = child<Module>("head");
+  for (const int stage : stages_) {
+    const bool is_first = heads_.empty();
+    heads_.push_back(&head.child<Linear>(std::to_string(stage), params.width, image_.classes,
+                                         initialise::normal(head_deviation), is_first));
+  }
+}
+
+Var ImageSegmenter::logits(const Var& images, const ForwardContext& context) const {
+  return in_module(*this, context, [&] {
+    const ImageFeatures features = backbone_->forward(images, context, stages_);
+    Var scores;
+    for (std::size_t i = 0; i < heads_.size(); ++i) {
+      const Var of_stage = heads_[i]->forward(features.places(features.stages[i]), context);
+      scores = scores.defined() ? add(scores, of_stage) : of_stage;
+    }
+    const GridSize grid = {features.grid.rows, features.grid.columns};
+    const GridSize padded = {grid.rows * params_.patch_size, grid.columns * params_.patch_size};
+    return resize_grid(scores, grid, {images.shape()[2], images.shape()[3]}, "bilinear", padded);
+  });
+}
+
+Var ImageSegmenter::trial_pass(std::int64_t batch, const ForwardContext& context) const {
+  const Tensor images = Tensor::empty({batch, image_.channels, image_.height, image_.width});
+  const Var scores = logits(Var(images), context);
+  return soft_cross_entropy(scores, Tensor::empty(scores.shape())).loss;
+}
+
+std::string ImageSegmenter::summary() const {
+  return fmt::format("image_segmenter, {} layers, width {}, {} x {} pixels of {} channels, {} classes", params_.layers,
+                     params_.width, image_.height, image_.width, image_.channels, image_.classes);
+}
+
+}  // namespace rwkvlab
