@@ -21,6 +21,14 @@ RWKVLAB_INLINE Weights<Real> output_weights(Real p, Real rest, Real u, Real k) {
   return softmax_pair(((p - k) - u) + rest);
 }
 
+/// Rows of a tile lie `channels` apart, too far for the processor to guess: asks for the row that comes some tokens
+/// later (or, with a negative `channels`, earlier). Harmless beyond the ends.
+template <bool to_write = false, class Real>
+RWKVLAB_INLINE void prefetch_row(const Real* row, Index channels) {
+  constexpr Index ahead = 8, line = 64 / sizeof(Real);
+  for (Index c = 0; c < tile_width<Real>; c += line) __builtin_prefetch(row + ahead * channels + c, to_write);
+}
+
 /// The channels and state of one tile. Local arrays, so that the compiler knows that nothing else points to them.
 template <class Real>
 struct Tile {
@@ -78,6 +86,7 @@ RWKVLAB_INLINE void forward_unit(const Wkv4Forward<Real>& call, const Unit& unit
     const Real* key = call.key + at;
     const Real* value = call.value + at;
     Real* y = call.y + at;
+    prefetch_row(key, channels), prefetch_row(value, channels), prefetch_row<true>(y, channels);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Real k = key[c], v = value[c], a = tile.a[c], b = tile.b[c];
@@ -125,6 +134,7 @@ RWKVLAB_INLINE void ascend(const Wkv4Backward<Real>& call, const Unit& unit, Til
     const Real* value = call.value + at;
     const Real* grad_y = call.grad_y + at;
     const Index row = t * stride;
+    prefetch_row(key, channels), prefetch_row(value, channels), prefetch_row(grad_y, channels);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Sum k = key[c], v = value[c], a = tile.a[c], b = tile.b[c];
@@ -186,6 +196,7 @@ RWKVLAB_INLINE void descend(const Wkv4Backward<Real>& call, const Unit& unit, co
     Real* grad_key = call.grad_key + at;
     Real* grad_value = call.grad_value + at;
     const Index row = t * stride;
+    prefetch_row<true>(grad_key, -channels), prefetch_row<true>(grad_value, -channels);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Sum v = value[c], y = trace.y[row + c];
@@ -214,12 +225,18 @@ RWKVLAB_INLINE void descend(const Wkv4Backward<Real>& call, const Unit& unit, co
 template <class Real>
 RWKVLAB_INLINE bool gradient_needs_double(const Wkv4Backward<Real>& call, const Unit& unit) {
   constexpr Real bound = 8;
-  Real largest = 0;
+  alignas(64) Real largest[tile_width<Real>] = {};  // Of each channel: maxima of one row would wait for each other.
   Index at = unit.batch * call.size.time * call.size.channels + unit.channel;
   for (Index t = 0; t < call.size.time; ++t, at += call.size.channels) {
-    for (Index c = 0; c < unit.width; ++c) largest = std::max(largest, std::fabs(call.key[at + c]));
+    const Real* key = call.key + at;
+    prefetch_row(key, call.size.channels);
+#pragma omp simd
+    for (Index c = 0; c < unit.width; ++c) {
+      const Real magnitude = std::fabs(key[c]);
+      largest[c] = magnitude > largest[c] ? magnitude : largest[c];
+    }
   }
-  return largest > bound;
+  return *std::max_element(largest, largest + tile_width<Real>) > bound;
 }
 
 template <bool full, class Sum, class Real>

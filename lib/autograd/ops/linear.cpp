@@ -38,10 +38,9 @@ class Linear final : public Op {
       });
     }
     if (!wants(0)) weight_ = {};
-    // What is computed again anyway is rounded again; else the rounded copy is the smaller one to keep.
-    const bool keeps_rounded = is_bfloat16_ && !source(0);
-    if (wants(1) && !keeps_rounded) saved_x_ = save(0, x);
-    if (!wants(1) || !keeps_rounded) x_ = {};
+    // The rounded copy is half as large as the input, and computing and rounding it again would cost a tenth of a step.
+    if (wants(1) && !is_bfloat16_) saved_x_ = save(0, x);
+    if (!wants(1) || !is_bfloat16_) x_ = {};
     if (bias.defined()) bias_shape_ = bias.shape();
     x_shape_ = x.shape();
     weight_shape_ = weight.shape();
@@ -96,8 +95,7 @@ class Linear final : public Op {
   }
   ProductOperand kept_x() {
     if (x_.is_bfloat16()) return std::move(x_);
-    const Tensor x = saved_x_.get();
-    return is_bfloat16_ ? ProductOperand::rounded(x) : x;
+    return saved_x_.get();
   }
   std::int64_t inputs_of(const Shape& weight) const { return weight[input_major_ ? 0 : 1]; }
   std::int64_t outputs_of(const Shape& weight) const { return weight[input_major_ ? 1 : 0]; }
