@@ -4,7 +4,7 @@ set -eu
 
 usage="usage: $0 run|test"
 build="g++ cmake ninja-build libdnnl-dev libeigen3-dev libyaml-cpp-dev nlohmann-json3-dev libfmt-dev libcli11-dev
-  libhdf5-dev libbenchmark-dev libutf8proc-dev zlib1g-dev"
+  libhdf5-dev libbenchmark-dev libutf8proc-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev"
 run="$build gnuplot-nox"
 tests="$run libgtest-dev libgmock-dev python3 python3-h5py python3-numpy clang-format clang-tidy curl unzip"
 

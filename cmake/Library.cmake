@@ -18,7 +18,7 @@ if(RWKVLAB_LAST_LAYER)
 endif()
 
 set(RWKVLAB_LIBRARIES fmt::fmt nlohmann_json::nlohmann_json yaml-cpp DNNL::dnnl Eigen3::Eigen hdf5_c OpenMP::OpenMP_CXX ZLIB::ZLIB
-  ${UTF8PROC_LIBRARY})
+  PNG::PNG JPEG::JPEG ${UTF8PROC_LIBRARY})
 if(benchmark_FOUND)
   list(APPEND RWKVLAB_LIBRARIES benchmark::benchmark)
 endif()

@@ -2,7 +2,8 @@
 # Fetches the data sets that have a card here: fetch.sh NAME|all [DIRECTORY]
 #
 # A file appears under its final name only when its SHA-256 is right. A download that was cut short goes on where it
-# stopped; a file that is already complete is not fetched again. Needs curl or wget, and unzip for enwik8 and text8.
+# stopped; a file that is already complete is not fetched again. Needs curl or wget, unzip for enwik8 and text8, and tar for
+# cifar10 and cifar100.
 set -eu
 
 folder_of_cards=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -54,27 +55,27 @@ require() {
   fail "$3 has SHA-256 $found, expected $2; it was removed"
 }
 
-fetch() {
-  name=$1 directory=$2
-  card=$folder_of_cards/$name/card.yaml
-  [ -f "$card" ] || fail "no data set '$name'; there are: $(names | tr '\n' ' ')"
-  url=$(field "$card" url) file=$(field "$card" file) sha256=$(field "$card" sha256)
-  archive_sha256=$(field "$card" archive_sha256) member=$(field "$card" archive_member)
+# fetch_file CARD FOLDER SUFFIX: the file whose keys end in SUFFIX.
+fetch_file() {
+  card=$1 folder=$2 suffix=$3
+  url=$(field "$card" "url$suffix") file=$(field "$card" "file$suffix") sha256=$(field "$card" "sha256$suffix")
+  archive_sha256=$(field "$card" "archive_sha256$suffix") member=$(field "$card" "archive_member$suffix")
+  unpacks_to=$(field "$card" "unpacks_to$suffix")
   if [ -z "$url" ] || [ -z "$file" ] || [ -z "$sha256" ]; then
-    fail "$card lacks url, file or sha256"
+    fail "$card lacks url$suffix, file$suffix or sha256$suffix"
   fi
 
-  target=$directory/$name/$file
-  if verified "$target" "$sha256"; then
-    say "$name: $target is complete"
-    return 0
-  fi
-  mkdir -p "$directory/$name"
+  target=$folder/$file
+  mkdir -p "$folder"
   part=$target.part
-  if [ -z "$archive_sha256" ]; then
+  if verified "$target" "$sha256"; then
+    :
+  elif [ -z "$archive_sha256" ]; then
     # A partial file that is in fact whole would make the server refuse to continue it.
     verified "$part" "$sha256" || download "$url" "$part" || fail "cannot fetch $url; run again to continue"
     require "$part" "$sha256" "$url"
+    sync "$part" 2>/dev/null || sync
+    mv -f "$part" "$target"
   else
     command -v unzip >/dev/null 2>&1 || fail "needs unzip"
     archive=$target.zip.part
@@ -83,10 +84,30 @@ fetch() {
     unzip -p "$archive" "$member" >"$part" || fail "cannot unpack $member of $archive"
     require "$part" "$sha256" "$member of $url"
     rm -f "$archive"
+    sync "$part" 2>/dev/null || sync
+    mv -f "$part" "$target"
   fi
-  sync "$part" 2>/dev/null || sync
-  mv -f "$part" "$target"
+  if [ -n "$unpacks_to" ] && [ ! -d "$folder/$unpacks_to" ]; then
+    rm -rf "$target.unpacked"
+    mkdir "$target.unpacked"
+    tar -xzf "$target" -C "$target.unpacked" || fail "cannot unpack $target"
+    [ -d "$target.unpacked/$unpacks_to" ] || fail "$target holds no folder $unpacks_to"
+    mv "$target.unpacked/$unpacks_to" "$folder/$unpacks_to"
+    rm -rf "$target.unpacked"
+  fi
   say "$name: $target is complete"
+}
+
+# A card has one file, or further ones with the keys url_2, file_2, sha256_2 and so on.
+fetch() {
+  name=$1
+  [ -f "$folder_of_cards/$name/card.yaml" ] || fail "no data set '$name'; there are: $(names | tr '\n' ' ')"
+  fetch_file "$folder_of_cards/$name/card.yaml" "$2/$name" ""
+  number=2
+  while [ -n "$(field "$folder_of_cards/$name/card.yaml" "file_$number")" ]; do
+    fetch_file "$folder_of_cards/$name/card.yaml" "$2/$name" "_$number"
+    number=$((number + 1))
+  done
 }
 
 case ${1:-} in

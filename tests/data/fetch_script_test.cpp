@@ -115,6 +115,38 @@ TEST_F(FetchScript, UnpacksArchives) {
   }
 }
 
+TEST_F(FetchScript, FetchesAllFilesOfACard) {
+  const fs::path second = folder_.make("origin/second.txt", "second\n");
+  const std::string sha256 = shell("sha256sum " + second.string()).output.substr(0, 64);
+  const std::string more = "url_2: file://" + second.string() + "\nfile_2: more\nsha256_2: ";
+  card("hello", hello_sha256, more + std::string(64, '0') + "\n");
+  EXPECT_EQ(fetch("hello").code, 1);
+  EXPECT_EQ(read_text(folder_ / "out/hello/text"), "hello\n");
+  EXPECT_FALSE(fs::exists(folder_ / "out/hello/more"));
+  card("hello", hello_sha256, more + sha256 + "\n");
+  const Result result = fetch("hello");
+  EXPECT_EQ(result.code, 0) << result.output;
+  EXPECT_EQ(read_text(folder_ / "out/hello/more"), "second\n");
+  card("hello", hello_sha256, "file_2: more\n");
+  EXPECT_THAT(fetch("hello").output, HasSubstr("lacks url_2, file_2 or sha256_2"));
+}
+
+TEST_F(FetchScript, UnpacksFolders) {
+  folder_.make("origin/pictures/a.bin", "a\n");
+  origin_ = folder_ / "origin/pictures.tar.gz";
+  ASSERT_EQ(shell("tar -czf " + origin_.string() + " -C " + (folder_ / "origin").string() + " pictures").code, 0);
+  const std::string sha256 = shell("sha256sum " + origin_.string()).output.substr(0, 64);
+  card("wrong", sha256, "unpacks_to: photographs\n");
+  EXPECT_THAT(fetch("wrong").output, HasSubstr("holds no folder photographs"));
+  card("right", sha256, "unpacks_to: pictures\n");
+  for (int i = 0; i < 2; ++i) {
+    const Result result = fetch("right");
+    EXPECT_EQ(result.code, 0) << result.output;
+    EXPECT_EQ(read_text(folder_ / "out/right/pictures/a.bin"), "a\n");
+    fs::remove_all(folder_ / "out/right/pictures");  // The archive stays, so it is unpacked again.
+  }
+}
+
 TEST(DataSetCards, AreCompleteAndTheScriptReadsWhatYamlSays) {
   int cards = 0;
   for (const fs::path& path : expand_glob("*/card.yaml", source_cards)) {
@@ -125,13 +157,18 @@ TEST(DataSetCards, AreCompleteAndTheScriptReadsWhatYamlSays) {
     }
     EXPECT_EQ(card.find("name")->string(), path.parent_path().filename());
     EXPECT_EQ(card.find("sha256")->string().size(), 64u);
-    for (const std::string key : {"url", "file", "sha256"}) {
+    std::vector<std::string> keys = {"url", "file", "sha256"};
+    for (int i = 2; card.find("file_" + std::to_string(i)) != nullptr; ++i) {
+      for (const char* key : {"url_", "file_", "sha256_"}) keys.push_back(key + std::to_string(i));
+    }
+    for (const std::string& key : keys) {
+      ASSERT_NE(card.find(key), nullptr) << path << " lacks " << key;
       const std::string line = key + ": " + card.find(key)->string() + "\n";
       EXPECT_NE(read_text(path).find("\n" + line), std::string::npos) << path << ": " << key << " is not on one line";
     }
     ++cards;
   }
-  EXPECT_GE(cards, 3);
+  EXPECT_GE(cards, 7);
 }
 
 }  // namespace
