@@ -78,7 +78,7 @@ void report_evaluation(const Evaluation& evaluation) {
   }
   if (!evaluation.accuracy) return;
   say("accuracy       {:.4f}\n", *evaluation.accuracy);
-  for (const EvaluatedMetric& metric : evaluation.metrics) say("{:<14} {:.4f}\n", metric.name, metric.value);
+  for (const HeldOutMetric& metric : evaluation.metrics) say("{:<14} {:.4f}\n", metric.name, metric.value);
   for (const EvaluatedSet& set : evaluation.sets) say("  {:<44} {:.4f}\n", set.name, set.accuracy);
 }
 

@@ -83,7 +83,7 @@ void Progress::evaluation_finished(std::int64_t step, const Evaluation& evaluati
   const std::string accuracy =
       evaluation.accuracy ? fmt::format(", accuracy {:.4f}", *evaluation.accuracy) : std::string();
   std::string others;
-  for (const EvaluatedMetric& metric : evaluation.metrics)
+  for (const HeldOutMetric& metric : evaluation.metrics)
     others += fmt::format(", {} {:.4f}", metric.name, metric.value);
   line(fmt::format("step {}/{}  held-out loss {:.4f} {}{}{}{} ({} {}{}, {:.1f} s)", step, steps_, evaluation.loss,
                    evaluation.unit.text(), bits, accuracy, others, evaluation.tokens, evaluation.unit.counted,

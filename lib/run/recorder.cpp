@@ -180,7 +180,7 @@ void Recorder::evaluation_finished(std::int64_t step, const Evaluation& evaluati
     writer_.metric(loss, step, set.loss);
     if (evaluation.accuracy) writer_.metric(accuracy, step, set.accuracy);
   }
-  for (const EvaluatedMetric& metric : evaluation.metrics) {
+  for (const HeldOutMetric& metric : evaluation.metrics) {
     writer_.declare_metric("eval/" + metric.name, metric.unit, metric.description);
     writer_.metric("eval/" + metric.name, step, metric.value);
   }

@@ -46,7 +46,7 @@ struct LossMeasure {
 };
 
 /// A number of an evaluation besides loss and accuracy.
-struct EvaluatedMetric {
+struct HeldOutMetric {
   std::string name;  ///< as the run file has it, below metrics/eval
   double value = 0;
   std::string unit, description;
@@ -71,7 +71,7 @@ struct Evaluation {
   /// Each row's share of counted tokens whose target has the largest logit of all (the first of equal ones), averaged
   /// over the rows that have counted tokens.
   std::optional<double> accuracy;
-  std::vector<EvaluatedMetric> metrics;
+  std::vector<HeldOutMetric> metrics;
   std::vector<EvaluatedSet> sets;  ///< in the order of the data; empty when there is only one
   /// [time], nats and share of right answers; empty unless asked for. NaN where no token counts.
   std::vector<double> loss_by_position, accuracy_by_position;
