@@ -35,6 +35,11 @@ void add_settings_option(CLI::App& command, std::vector<std::string>& settings) 
       ->type_name("KEY=VALUE");
 }
 
+void add_output_option(CLI::App& command, BenchArguments& arguments) {
+  command.add_option("-o,--output", arguments.output, "also write the results as JSON, for `rwkvlab plot`")
+      ->type_name("FILE");
+}
+
 void add_bench_command(Program& program) {
   CLI::App* const command = program.app.add_subcommand("bench", "measure speed on this machine");
   command->require_subcommand(1);
@@ -42,6 +47,7 @@ void add_bench_command(Program& program) {
   add_bench_kernels(*command, program);
   add_bench_data(*command, program);
   add_bench_generate(*command, program);
+  add_bench_context(*command, program);
 }
 
 }  // namespace rwkvlab::cli

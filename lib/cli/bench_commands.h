@@ -1,9 +1,14 @@
 // The sub-commands of `rwkvlab bench`, each in a file of its own.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "bench/train_bench.h"
 #include "cli/commands.h"
 
@@ -12,6 +17,7 @@ namespace rwkvlab::cli {
 void add_bench_train(CLI::App& bench, Program& program);
 void add_bench_kernels(CLI::App& bench, Program& program);
 void add_bench_generate(CLI::App& bench, Program& program);
+void add_bench_context(CLI::App& bench, Program& program);
 void add_bench_data(CLI::App& bench, Program& program);
 
 /// What all of them take.
@@ -20,6 +26,7 @@ struct BenchArguments {
   int repetitions = 5;   ///< of each measurement
   double seconds = 1.0;  ///< that one repetition lasts at least
   bool as_json = false;
+  std::filesystem::path output;  ///< for the results as JSON, beside what is printed; empty: none
 
   void add_to(CLI::App& command);
 };
@@ -31,5 +38,17 @@ TrainWorkload workload_of(const std::string& name, const std::vector<std::string
 
 /// `--set` of the sub-commands that take experiment files.
 void add_settings_option(CLI::App& command, std::vector<std::string>& settings);
+
+/// `--output` of the sub-commands whose results `rwkvlab plot` draws.
+void add_output_option(CLI::App& command, BenchArguments& arguments);
+
+/// Prints what was measured, as text or JSON, and writes the file that was asked for.
+template <class Reports>
+int print_reports(const BenchArguments& arguments, const Reports& reports) {
+  const std::string as_json = json(reports).dump(2) + "\n";
+  if (!arguments.output.empty()) write_atomically(arguments.output, as_json);
+  fmt::print("{}", arguments.as_json ? as_json : text(reports));
+  return success;
+}
 
 }  // namespace rwkvlab::cli

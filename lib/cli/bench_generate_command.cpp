@@ -3,9 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "bench/generate_bench.h"
 #include "cli/bench_commands.h"
 #include "kernels/parallel.h"
@@ -32,8 +30,7 @@ int bench_generate_command(const GenerateBenchArguments& arguments) {
       reports.push_back(bench_generate(workload, options));
     }
   }
-  fmt::print("{}", arguments.as_json ? json(reports).dump(2) + "\n" : text(reports));
-  return success;
+  return print_reports(arguments, reports);
 }
 
 }  // namespace
@@ -53,11 +50,14 @@ void add_bench_generate(CLI::App& bench, Program& program) {
                    "how many tokens come before the one that is timed, as in 0,1000,10000; default: 16")
       ->delimiter(',')
       ->check(CLI::NonNegativeNumber);
+  command->add_flag("--cumulative", arguments->options.cumulative,
+                    "also generate all tokens up to the last of these positions one by one, and time that");
   command->add_option("--batch", arguments->options.sequences, "sequences that are continued together")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   add_settings_option(*command, arguments->settings);
   arguments->add_to(*command);
+  add_output_option(*command, *arguments);
   command->callback(
       [&program, arguments] { program.action = [arguments] { return bench_generate_command(*arguments); }; });
 }
