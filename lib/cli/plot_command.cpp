@@ -5,9 +5,11 @@
 #include <memory>
 
 #include "analysis/accuracy_plot.h"
+#include "analysis/bench_plots.h"
 #include "analysis/curves_plot.h"
 #include "analysis/decay_plot.h"
 #include "analysis/loss_plot.h"
+#include "analysis/position_plot.h"
 #include "analysis/token_decay_plot.h"
 #include "base/error.h"
 #include "cli/commands.h"
@@ -173,6 +175,36 @@ void add_accuracy(Program& program, CLI::App& plot) {
   command->callback([&program, options] { program.action = [options] { return report(plot_accuracy(*options)); }; });
 }
 
+void add_positions(Program& program, CLI::App& plot) {
+  auto options = std::make_shared<PositionPlotOptions>();
+  CLI::App* const command =
+      plot.add_subcommand("positions", "loss by position, as `rwkvlab eval text` has recorded it");
+  command->add_option("SOURCE", options->sources, "run folders that were evaluated, or files of `eval text -o`")
+      ->required();
+  add_output(*command, options->output, options->title);
+  command->add_option("--label", options->labels, "name in the legend; one for each source")
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
+  command->add_option("--name", options->name, "one evaluation alone; default: all")->type_name("NAME");
+  command->add_option("--smooth", options->smoothing, "smooth over so many positions")
+      ->check(at_least(0))
+      ->type_name("POSITIONS");
+  command->add_flag("--log-x", options->logarithmic_x, "logarithmic axis of positions");
+  command->callback([&program, options] { program.action = [options] { return report(plot_positions(*options)); }; });
+}
+
+void add_bench_plot(Program& program, CLI::App& plot, const char* name, const char* doc,
+                    const std::vector<std::string>& quantities, FigureFiles (*draw)(const BenchPlotOptions&)) {
+  auto options = std::make_shared<BenchPlotOptions>();
+  CLI::App* const command = plot.add_subcommand(name, doc);
+  command->add_option("FILE", options->files, "what `rwkvlab bench` has written with -o")->required();
+  add_output(*command, options->output, options->title);
+  command->add_option("--y", options->y, "what is shown; default: " + quantities.front())
+      ->check(CLI::IsMember(quantities))
+      ->type_name("WHAT");
+  command->callback([&program, options, draw] { program.action = [=] { return report(draw(*options)); }; });
+}
+
 }  // namespace
 
 void add_plot_command(Program& program) {
@@ -182,6 +214,11 @@ void add_plot_command(Program& program) {
   add_loss(program, *plot);
   add_curves(program, *plot);
   add_accuracy(program, *plot);
+  add_positions(program, *plot);
+  add_bench_plot(program, *plot, "generation", "time and memory of a token against its position (bench generate)",
+                 generation_quantities(), plot_generation);
+  add_bench_plot(program, *plot, "context", "time and memory of a training step against the context (bench context)",
+                 context_quantities(), plot_context);
 }
 
 }  // namespace rwkvlab::cli
