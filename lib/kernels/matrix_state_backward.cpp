@@ -118,13 +118,9 @@ void load_chunk(const MatrixStateBackward<Real>& call, const Unit& unit, Index b
   chunk_factors<delta, bonus>(c);
 }
 
-/// Asks for rows of memory before they are needed: in steps of a head's channels the hardware does not foresee them.
 template <class Real>
 void prefetch_rows(const Real* from, Index stride, Index count, Index width) {
-  constexpr Index line = 64 / sizeof(Real);
-  for (Index row = 0; from != nullptr && row < count; ++row) {
-    for (Index i = 0; i < width; i += line) __builtin_prefetch(from + row * stride + i, 0, 2);
-  }
+  for (Index row = 0; from != nullptr && row < count; ++row) prefetch<2>(from + row * stride, width);
 }
 
 /// What load_chunk will read.

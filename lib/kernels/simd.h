@@ -19,6 +19,15 @@ RWKVLAB_CLONES void run_cloned(Body body, Index begin, Index end) {
   body(begin, end);
 }
 
+/// Asks for `count` numbers before they are needed (null: for none): rows that lie a whole row of channels apart are
+/// too far from each other for the processor to foresee. Harmless beyond the end of an array. `locality`: 3 for the
+/// first cache, 2 for the second.
+template <int locality = 3, class Real>
+RWKVLAB_INLINE void prefetch(const Real* from, Index count) {
+  constexpr Index line = 64 / sizeof(Real);
+  for (Index i = 0; from != nullptr && i < count; i += line) __builtin_prefetch(from + i, 0, locality);
+}
+
 /// parallel_for over pieces with a body that is compiled for each instruction set. The body must be a lambda marked
 /// RWKVLAB_INLINE_LAMBDA, and all it calls RWKVLAB_INLINE.
 template <class Body>

@@ -21,12 +21,11 @@ RWKVLAB_INLINE Weights<Real> output_weights(Real p, Real rest, Real u, Real k) {
   return softmax_pair(((p - k) - u) + rest);
 }
 
-/// Rows of a tile lie `channels` apart, too far for the processor to guess: asks for the row that comes some tokens
-/// later (or, with a negative `channels`, earlier). Harmless beyond the ends.
-template <bool to_write = false, class Real>
+/// Asks for the row of a tile that comes some tokens later.
+template <class Real>
 RWKVLAB_INLINE void prefetch_row(const Real* row, Index channels) {
-  constexpr Index ahead = 8, line = 64 / sizeof(Real);
-  for (Index c = 0; c < tile_width<Real>; c += line) __builtin_prefetch(row + ahead * channels + c, to_write);
+  constexpr Index ahead = 8;
+  prefetch(row + ahead * channels, tile_width<Real>);
 }
 
 /// The channels and state of one tile. Local arrays, so that the compiler knows that nothing else points to them.
@@ -86,7 +85,7 @@ RWKVLAB_INLINE void forward_unit(const Wkv4Forward<Real>& call, const Unit& unit
     const Real* key = call.key + at;
     const Real* value = call.value + at;
     Real* y = call.y + at;
-    prefetch_row(key, channels), prefetch_row(value, channels), prefetch_row<true>(y, channels);
+    prefetch_row(key, channels), prefetch_row(value, channels);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Real k = key[c], v = value[c], a = tile.a[c], b = tile.b[c];
@@ -196,7 +195,6 @@ RWKVLAB_INLINE void descend(const Wkv4Backward<Real>& call, const Unit& unit, co
     Real* grad_key = call.grad_key + at;
     Real* grad_value = call.grad_value + at;
     const Index row = t * stride;
-    prefetch_row<true>(grad_key, -channels), prefetch_row<true>(grad_value, -channels);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Sum v = value[c], y = trace.y[row + c];

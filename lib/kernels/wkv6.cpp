@@ -57,7 +57,9 @@ RWKVLAB_INLINE void forward_unit(const Wkv6Forward<Real>& call, const Head& at, 
       keep(call.kept_states + (at.index(in.size) * in.size.chunks() + t / kept_state_tokens) * n * n + column);
     }
     if (t == 0 || !in.fixed_decay) decays(decay_of(in, at, t), n, rate, w);
-    const Index row = at.first(in.size) + t * channels;
+    const Index row = at.first(in.size) + t * channels, next = row + channels;
+    prefetch(in.receptance + next, n), prefetch(in.key + next, n), prefetch(in.value + next + column, width);
+    if (!in.fixed_decay) prefetch(in.decay + next, n);
     const Real* const r = in.receptance + row;
     const Real* const k = in.key + row;
     alignas(64) Real v[tile] = {}, y[tile] = {};

@@ -86,8 +86,17 @@ RWKVLAB_INLINE void advance_tile(Real* tile, const Real* decay, const Real* key,
   copy_lanes(ahead, tile_width, read);
 }
 
+/// What the forward pass will read of a token.
+template <bool delta, class Real>
+RWKVLAB_INLINE void prefetch_token(const Wkv7Forward<Real>& call, Index at, Index value_at, Index keys, Index width) {
+  prefetch(call.receptance + at, keys), prefetch(call.key + at, keys), prefetch(call.value + value_at, width);
+  if (call.log_decay != nullptr) prefetch(call.log_decay + at, keys);
+  if (delta) prefetch(call.a + at, keys), prefetch(call.b + at, keys);
+}
+
 template <int tile_width, bool delta, class Real>
 RWKVLAB_INLINE void forward_unit(const Wkv7Forward<Real>& call, const Unit& unit) {
+  constexpr Index ahead = 2;  // The next token's `a` is read with this one; a token takes longer than memory does.
   const Index keys = call.size.key_size, stride = call.size.key_channels(), first = unit.value * keys;
   const Index matrix = keys * call.size.value_size;
   Real* tile = scratch<Real>(Scratch::local, keys * (tile_width + 1));
@@ -103,6 +112,7 @@ RWKVLAB_INLINE void forward_unit(const Wkv7Forward<Real>& call, const Unit& unit
       const Index kept = unit.state * call.size.chunks() + t / kept_state_tokens;
       store_tile<tile_width>(tile, keys, unit.width, call.kept_states + kept * matrix + first);
     }
+    prefetch_token<delta>(call, at + ahead * stride, value_at + ahead * call.size.value_channels(), keys, unit.width);
     if (call.log_decay != nullptr) {
       const Real* log_decay = call.log_decay + at;
 #pragma omp simd
