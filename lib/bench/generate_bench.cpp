@@ -63,6 +63,7 @@ class Walk {
       generator_.read(tokens);
     }
     stops_.push_back(generator_.state());
+    if (tokens.empty()) return 0;
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 

@@ -1,4 +1,4 @@
-// What `bench generate` measures. No time is asserted.
+// What `bench generate` and `bench context` measure. No time is asserted.
 #include "bench/generate_bench.h"
 
 #include <gmock/gmock.h>
@@ -7,16 +7,18 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "bench/context_bench.h"
 
 namespace rwkvlab {
 namespace {
 using testing::HasSubstr;
 
-GenerateBenchReport measured(const std::string& name, WeightFormat format, std::vector<std::int64_t> positions) {
+GenerateBenchReport measured(const std::string& name, WeightFormat format, std::vector<std::int64_t> positions,
+                             bool cumulative = false) {
   TrainWorkload workload = generate_workload(name);
   workload.model.layers = 1;
   workload.model.vocabulary_size = 300;
-  return bench_generate(workload, {format, 1, std::move(positions), 1, 0.001});
+  return bench_generate(workload, {format, 1, std::move(positions), 1, 0.001, cumulative});
 }
 
 TEST(GenerateBench, CountsTheBytesOfTheLinearLayers) {
@@ -39,6 +41,40 @@ TEST(GenerateBench, AStateStaysAndACacheGrows) {
   // Key and value of every token so far and the one that is timed.
   EXPECT_EQ(cached.positions[0].state_bytes, 4.0 * 2 * 256 * 1);
   EXPECT_EQ(cached.positions[1].state_bytes, 4.0 * 2 * 256 * 31);
+  // The longer cache is held twice while it is copied; the states at other positions do not count.
+  const double grown = cached.positions[1].peak_tensors - cached.positions[0].peak_tensors;
+  EXPECT_GE(grown, 4.0 * 2 * 256 * 30);
+  EXPECT_LE(grown, 4.0 * 2 * 256 * 30 * 2 + 65536);  // Buffers are whole pages.
+  EXPECT_EQ(recurrent.positions[1].peak_tensors, recurrent.positions[2].peak_tensors);
+  EXPECT_FALSE(cached.positions[0].cumulative);
+}
+
+TEST(GenerateBench, TimesAllTokensUpToAPosition) {
+  for (const char* const name : {"rwkv5-small", "transformer-small"}) {
+    const auto report = measured(name, WeightFormat::float32, {0, 5, 9}, true);
+    EXPECT_EQ(report.positions[0].cumulative, 0) << name;
+    EXPECT_GT(*report.positions[1].cumulative, 0) << name;
+    EXPECT_GT(*report.positions[2].cumulative, *report.positions[1].cumulative) << name;
+    EXPECT_THAT(text({report}), HasSubstr("a token behind 9 others")) << name;
+    EXPECT_GT(json({report})[0]["positions"][1]["cumulative_seconds"], 0) << name;
+  }
+}
+
+TEST(ContextBench, CutsTheSameTokensIntoLongerSequences) {
+  TrainWorkload workload = train_workload("rwkv6-small");
+  workload.model.layers = 1;
+  const ContextBenchReport report = bench_context(workload, {{64, 16}, 64, 1, 0.001});
+  ASSERT_EQ(report.points.size(), 2U);
+  EXPECT_EQ(report.points[0].context, 16);
+  EXPECT_EQ(report.points[0].batch, 4);
+  EXPECT_EQ(report.points[1].batch, 1);
+  // Weights, gradients and two moments at least.
+  EXPECT_GT(report.points[0].peak_tensors, 4.0 * 4 * 256 * 256 * 5);
+  EXPECT_EQ(report.slowdown(report.points[0]), 1);
+  EXPECT_THAT(text({report}), HasSubstr("64 tokens a step"));
+  EXPECT_EQ(json({report})[0]["contexts"][1]["context"], 64);
+  EXPECT_THROW(bench_context(workload, {{48}, 64, 1, 0.001}), ConfigError);
+  EXPECT_THROW(bench_context(workload, {{}, 64, 1, 0.001}), ConfigError);
 }
 
 TEST(GenerateBench, PrintsTextAndJson) {

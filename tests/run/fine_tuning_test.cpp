@@ -82,6 +82,50 @@ TEST_F(FineTuning, ARunIsResumedToTheSameEnd) {
             logits_of(load_trained_model(folder_ / "whole", no_text)));
 }
 
+// A run of a version that knew no fine-tuning: its files lack the keys.
+TEST_F(FineTuning, ARunFromBeforeNewKeysIsResumed) {
+  const fs::path file = make_small_experiment(folder_), run = folder_ / "old";
+  train(file, "old", {"train.steps=3"});
+  std::string text = read_text(run / "resolved.yaml");
+  for (const std::string key : {"tune", "start_from", "start_with_other_tokenizer"}) {
+    const std::size_t begin = text.find("\n  " + key + ":");
+    ASSERT_NE(begin, std::string::npos) << key << "\n" << text;
+    std::size_t end = text.find('\n', begin + 1);
+    while (text.compare(end + 1, 4, "    ") == 0) end = text.find('\n', end + 1);  // What is inside of it.
+    text.erase(begin, end - begin);
+  }
+  folder_.make("old/resolved.yaml", text);
+  EXPECT_NO_THROW(run_experiment(load_experiment(file), {.folder = run, .resume = true, .output = -1}));
+  EXPECT_EQ(logits_of(load_trained_model(run, no_text)), logits_of(load_trained_model(folder_ / "base", no_text)));
+  folder_.make("old/resolved.yaml", text);
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                run_experiment(load_experiment(file, {"train.start_from=" + (folder_ / "base").string()}),
+                               {.folder = run, .resume = true, .output = -1});
+              }),
+              HasSubstr("train.start_from"));
+}
+
+// Characters that the text of the base lacks make another tokenizer of as many tokens.
+TEST_F(FineTuning, WeightsOfAnotherTokenizerAreRefused) {
+  folder_.make("abc.txt", std::string(400, 'a') + std::string(400, 'b') + std::string(400, 'c'));
+  folder_.make("abd.txt", std::string(400, 'a') + std::string(400, 'b') + std::string(400, 'd'));
+  const auto file = [&](const std::string& text, const std::string& more) {
+    return folder_.make("characters.yaml",
+                        "model: {kind: language_model, layers: 1, width: 8}\ndata: {kind: text, "
+                        "files: [" +
+                            text +
+                            "], tokens: characters}\ntrain: {steps: 2, batch: 2, "
+                            "context: 16" +
+                            more + "}\n");
+  };
+  train(file("abc.txt", ""), "abc");
+  EXPECT_NO_THROW(build_experiment(load_experiment(file("abc.txt", ", start_from: abc"))));
+  EXPECT_THAT(message_of<DataError>([&] { build_experiment(load_experiment(file("abd.txt", ", start_from: abc"))); }),
+              AllOf(HasSubstr("another tokenizer"), HasSubstr("start_with_other_tokenizer")));
+  EXPECT_NO_THROW(
+      build_experiment(load_experiment(file("abd.txt", ", start_from: abc, start_with_other_tokenizer: true"))));
+}
+
 TEST_F(FineTuning, ATunedStateIsWhereGenerationStarts) {
   train(tuning("{kind: state}", ", learned_state: true"), "state");
   const TrainedModel tuned = load_trained_model(folder_ / "state", no_text);
