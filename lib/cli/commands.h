@@ -34,6 +34,7 @@ void add_generate_command(Program& program);
 void add_eval_command(Program& program);
 void add_tokenize_command(Program& program);
 void add_plot_command(Program& program);
+void add_preview_command(Program& program);
 void add_table_command(Program& program);
 void add_verify_command(Program& program);
 void add_blocks_command(Program& program);

@@ -120,6 +120,7 @@ int main(int count, char** arguments) {
   add_tokenize_command(program);
   add_table_command(program);
   add_plot_command(program);
+  add_preview_command(program);
   add_verify_command(program);
   add_blocks_command(program);
   add_schema_command(program);
