@@ -68,10 +68,10 @@ void fill_in_name(Node& tree, const fs::path& file) {
   }
 }
 
-// The kind that a choice names, written out or as a map; empty when it names none.
+// The kind that a choice names; empty when it names none.
 std::string kind_of(const Node* choice) {
-  if (choice != nullptr && choice->is_map()) choice = choice->find("kind");
-  return choice != nullptr && choice->is_string() ? choice->string() : "";
+  const Node* const kind = choice == nullptr ? nullptr : choice->find("kind");
+  return kind != nullptr && kind->is_string() ? kind->string() : "";
 }
 
 // A model of images has an objective of its own, and an image has no tokens that `train.context` could count: it is one.
@@ -81,7 +81,7 @@ void fill_in_for_images(Node& tree, Diagnostics& problems) {
   if (tree.find("train") == nullptr) tree.insert("train", Node(Node::Map{}));
   Node& train = *tree.find("train");
   if (!train.is_map()) return;
-  if (train.find("objective") == nullptr) train.insert("objective", Node(objective));
+  if (train.find("objective") == nullptr) train.insert("objective", Node(Node::Map{})).insert("kind", Node(objective));
   const Node* const context = train.find("context");
   if (context == nullptr) {
     train.insert("context", Node(1));
