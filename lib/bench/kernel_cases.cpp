@@ -340,6 +340,7 @@ const Row bfloat16_rows[] = {
 
 std::vector<KernelCase> kernel_cases() {
   std::vector<KernelCase> cases = matrix_state_cases();
+  for (KernelCase& image : image_cases()) cases.push_back(std::move(image));
   for (const Row& row : plain_rows) cases.push_back({row.name, row.prepare});
   if (kernels::has_bfloat16_products()) {
     for (const Row& row : bfloat16_rows) cases.push_back({row.name, row.prepare});

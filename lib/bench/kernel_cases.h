@@ -46,8 +46,10 @@ inline constexpr kernels::Index batch = 8, context = 256, width = 256, all = bat
 
 /// The recurrences with matrix-valued states: WKV of RWKV-5, 6 and 7 for several sizes of heads.
 std::vector<KernelCase> matrix_state_cases();
-/// All kernels, at the sizes of the small workload (batch 8, context 256, width 256), without those that this processor
-/// cannot run.
+/// The kernels of Vision-RWKV: 192 channels, images of 14 x 14 to 128 x 128 tokens.
+std::vector<KernelCase> image_cases();
+/// All kernels, most at the sizes of the small workload (batch 8, context 256, width 256), without those that this
+/// processor cannot run.
 std::vector<KernelCase> kernel_cases();
 
 }  // namespace rwkvlab
