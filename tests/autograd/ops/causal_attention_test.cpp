@@ -80,6 +80,29 @@ TEST(CausalAttentionOp, GradientsForOddShapes) {
   }
 }
 
+TEST(CausalAttentionOp, OverAllKeysTheOrderOfTheKeysDoesNotCount) {
+  for (const std::int64_t time : {1, 5, 130}) {
+    const Shape shape = {2, time, 6};
+    const Tensor q = normal_tensor(shape, "q"), k = normal_tensor(shape, "k"), v = normal_tensor(shape, "v");
+    // The last query of a causal attention sees all keys: every query is the last one in turn.
+    const Tensor y = full_attention(Var(q), Var(k), Var(v), 2).value();
+    for (const std::int64_t t : {std::int64_t{0}, time / 2, time - 1}) {
+      const Tensor one = Tensor::empty({2, 1, 6}, DType::f64), expected = Tensor::empty({2, 1, 6}, DType::f64);
+      for (std::int64_t b = 0; b < 2; ++b) {
+        std::copy_n(q.data<double>() + (b * time + t) * 6, 6, one.data<double>() + b * 6);
+        std::copy_n(y.data<double>() + (b * time + t) * 6, 6, expected.data<double>() + b * 6);
+      }
+      // Both sum up to 130 terms in float64.
+      EXPECT_TRUE(test::close(causal_attention(Var(one), Var(k), Var(v), 2).value(), expected, 1e-13));
+    }
+    test::OpCase op = {"full_attention", {{"query", q}, {"key", k}, {"value", v}}, [&](const std::vector<Var>& in) {
+                         return std::vector{full_attention(in[0], in[1], in[2], 2)};
+                       }};
+    op.samples = 3;
+    test::check_op(op);
+  }
+}
+
 TEST(CausalAttentionOp, LargeScoresStayFinite) {
   const Tensor q = normal_tensor({1, 9, 4}, "q", 300, DType::f32), v = normal_tensor({1, 9, 4}, "v", 1, DType::f32);
   const Var query = Var::leaf(q);
