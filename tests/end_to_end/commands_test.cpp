@@ -148,6 +148,11 @@ TEST_F(Commands, MeasuresSpeed) {
   const Finished data = bench({"data", "small.yaml", "--set", "train.batch=1"});
   EXPECT_EQ(data.code, 0) << data.error;
   EXPECT_THAT(data.out, HasSubstr("small "));
+  EXPECT_EQ(bench({"generate", "small.yaml", "--format", "int8", "--positions", "0,3", "-o", "g.json"}).code, 0);
+  EXPECT_EQ(program({"plot", "generation", "g.json", "-o", "g.svg"}).code, 0);
+  EXPECT_EQ(bench({"context", "small.yaml", "--contexts", "4,8", "--tokens", "8", "-o", "c.json"}).code, 0);
+  EXPECT_EQ(program({"plot", "context", "c.json", "--y", "throughput", "-o", "c.svg"}).code, 0);
+  EXPECT_EQ(bench({"context", "small.yaml", "--contexts", "5", "--tokens", "8"}).code, 2);
   EXPECT_EQ(bench({"kernels", "wkv9"}).code, 2);
   EXPECT_EQ(bench({"data", "nothing"}).code, 2);
   EXPECT_EQ(bench({"train", "--breakdown", "all"}).code, 2);
