@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/eigen_product.h"
+#include "kernels/narrow_product.h"
 #include "kernels/onednn.h"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
@@ -135,6 +136,8 @@ void multiply_row(const MatmulCall& call, const float* a, const float* b, float*
 void compute(const MatmulCall& call, const float* a, const float* b, float* c) {
   if (call.m == 1 && call.transpose_b) {
     multiply_row(call, a, b, c);
+  } else if (is_narrow_product(call)) {
+    narrow_product(call, a, b, c);
   } else {
     multiply_pieces(call, a, b, c);
   }

@@ -87,18 +87,18 @@ class Activate final : public Op {
   explicit Activate(Activation kind) : kind_(kind) {}
   std::string_view name() const override { return "activation"; }
   Tensors forward(const Tensors& in) override {
-    if (wants(0)) x_ = in[0];
+    if (wants(0)) x_ = save(0, in[0]);
     return {evaluate(kind_, in[0])};
   }
   Tensors backward(const Tensors& out) override {
-    const Tensor dx = reuse_or_new(out[0]);
+    const Tensor x = x_.get(), dx = reuse_or_new(out[0]);
     for_real(dx.dtype(), [&]<class Real>(Real) {
-      kernels::activation_backward<Real>(kind_, dx.elements(), x_.data<Real>(), out[0].data<Real>(), dx.data<Real>());
+      kernels::activation_backward<Real>(kind_, dx.elements(), x.data<Real>(), out[0].data<Real>(), dx.data<Real>());
     });
     return {dx};
   }
   Recompute recompute(std::size_t) const override {
-    return [kind = kind_, x = x_] { return evaluate(kind, x); };
+    return [kind = kind_, x = x_] { return evaluate(kind, x.get()); };
   }
 
  private:
@@ -110,7 +110,7 @@ class Activate final : public Op {
     return y;
   }
   Activation kind_;
-  Tensor x_;
+  Saved x_;
 };
 
 // y = f(g) v;  ∂g = ∂y v f'(g);  ∂v = ∂y f(g)

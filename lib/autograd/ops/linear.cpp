@@ -32,16 +32,12 @@ class Linear final : public Op {
       choose_operands(x, weight);
       multiply_into({x.shape().rows(), y.shape()[-1], x.shape()[-1]}, x_, false, weight_, !input_major_, y);
     }
-    if (bias.defined()) {
-      for_real(x.dtype(), [&]<class Real>(Real) {
-        kernels::add_vector<Real>({y.shape().rows(), y.shape()[-1]}, y.data<Real>(), bias.data<Real>(), y.data<Real>());
-      });
-    }
+    add_bias(bias, y);
     if (!wants(0)) weight_ = {};
     // The rounded copy is half as large as the input, and computing and rounding it again would cost a tenth of a step.
     if (wants(1) && !is_bfloat16_) saved_x_ = save(0, x);
     if (!wants(1) || !is_bfloat16_) x_ = {};
-    if (bias.defined()) bias_shape_ = bias.shape();
+    bias_ = bias;
     x_shape_ = x.shape();
     weight_shape_ = weight.shape();
     return {y};
@@ -67,7 +63,7 @@ class Linear final : public Op {
       multiply_into({rows, inputs, outputs}, gradient, false, weight_, input_major_, grads[0]);
     }
     if (wants(2)) {
-      grads[2] = Tensor::empty(bias_shape_, dy.dtype());
+      grads[2] = like(bias_);
       for_real(dy.dtype(), [&]<class Real>(Real) {
         kernels::sum_rows<Real>({rows, outputs}, dy.data<Real>(), grads[2].data<Real>());
       });
@@ -75,7 +71,28 @@ class Linear final : public Op {
     return grads;
   }
 
+  // A product of low rank takes little longer than reading and writing what comes of it, which is much larger than what
+  // it is made of.
+  Recompute recompute(std::size_t) const override {
+    constexpr std::int64_t low_rank = 64;
+    const std::int64_t rank = inputs_of(weight_shape_), outputs = outputs_of(weight_shape_);
+    if (rank > low_rank || outputs < 2 * rank || is_bfloat16_ || !wants(0) || !wants(1)) return {};
+    return computed_once([x = saved_x_, weight = weight_, bias = bias_, shape = x_shape_.with_last(outputs), rank,
+                          input_major = input_major_] {
+      const Tensor y = Tensor::empty(shape, weight.values().dtype());
+      multiply_into({shape.rows(), shape[-1], rank}, x.get(), false, weight, !input_major, y);
+      add_bias(bias, y);
+      return y;
+    });
+  }
+
  private:
+  static void add_bias(const Tensor& bias, const Tensor& y) {
+    if (!bias.defined()) return;
+    for_real(y.dtype(), [&]<class Real>(Real) {
+      kernels::add_vector<Real>({y.shape().rows(), y.shape()[-1]}, y.data<Real>(), bias.data<Real>(), y.data<Real>());
+    });
+  }
   // What inference has stored in place of the weight; null: nothing.
   const kernels::StoredRows* stored_weight(const Tensor& x, const Tensor& weight) const {
     const StoredWeights* const all = StoredWeights::current();
@@ -104,7 +121,8 @@ class Linear final : public Op {
   bool is_bfloat16_ = false;
   ProductOperand x_, weight_;  // After forward: x_ only if kept rounded.
   Saved saved_x_;
-  Shape x_shape_, weight_shape_, bias_shape_;
+  Shape x_shape_, weight_shape_;
+  Tensor bias_;
 };
 
 }  // namespace
