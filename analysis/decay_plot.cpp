@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 
+#include "analysis/spatial_decay_plot.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "config/yaml_reader.h"
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kCheckpointEnding = ".att.time_decay";
+constexpr const char* kSpatialEnding = ".att.spatial_decay";
 constexpr std::size_t kLargestLegend = 12;
 
 struct Source {
@@ -45,10 +47,11 @@ Source find_source(const fs::path& given) {
       "'{}' is neither a run folder (with run.h5) nor a checkpoint folder (with model.safetensors).", given.string()));
 }
 
-// The N of "blocks.N." or "blocks/N/" in a name; -1 when there is none.
+// The N of "blocks.N.", "blocks/N/" or "layers.N." in a name; -1 when there is none. A masked autoencoder's decoder
+// does not count.
 int layer_of(std::string_view name) {
-  const std::size_t at = name.find("blocks");
-  if (at == std::string_view::npos || at + 7 >= name.size()) return -1;
+  const std::size_t at = std::min(name.find("blocks"), name.find("layers"));
+  if (at == std::string_view::npos || at + 7 >= name.size() || name.find("decoder_") < at) return -1;
   int layer = -1;
   for (std::size_t i = at + 7; i < name.size() && name[i] >= '0' && name[i] <= '9' && layer < 100000; ++i) {
     layer = std::max(layer, 0) * 10 + (name[i] - '0');
@@ -104,7 +107,8 @@ std::vector<LayerDecay> decays_of_run(const fs::path& path, std::optional<std::i
                       path.string(), *step, steps.front()));
     }
     layers.push_back({layer_or_position(info.path, layers.size()),
-                      checked(reader.tensor(info.path, end - steps.begin() - 1).values, path, info.path)});
+                      checked(reader.tensor(info.path, end - steps.begin() - 1).values, path, info.path),
+                      info.path.ends_with("spatial_decay")});
   }
   return layers;
 }
@@ -112,8 +116,10 @@ std::vector<LayerDecay> decays_of_run(const fs::path& path, std::optional<std::i
 std::vector<LayerDecay> decays_of_checkpoint(const fs::path& path) {
   const TensorFile file = open_tensor_file(path);
   std::map<int, std::vector<float>> by_layer;
+  bool are_spatial = false;
   for (const std::string& name : file.names()) {
-    if (!name.ends_with(kCheckpointEnding) || layer_of(name) < 0) continue;
+    if ((!name.ends_with(kCheckpointEnding) && !name.ends_with(kSpatialEnding)) || layer_of(name) < 0) continue;
+    are_spatial = are_spatial || name.ends_with(kSpatialEnding);
     const Tensor tensor = file.tensor(name, DType::f32);
     const auto values = tensor.span<float>();
     by_layer[layer_of(name)] = checked({values.begin(), values.end()}, path, name);
@@ -126,7 +132,7 @@ std::vector<LayerDecay> decays_of_checkpoint(const fs::path& path) {
   }
   std::vector<LayerDecay> layers;
   layers.reserve(by_layer.size());
-  for (auto& [layer, values] : by_layer) layers.push_back({layer, std::move(values)});
+  for (auto& [layer, values] : by_layer) layers.push_back({layer, std::move(values), are_spatial});
   return layers;
 }
 
@@ -154,6 +160,12 @@ void color_by_depth(Figure& figure, std::size_t layers) {
 
 Figure ranked_figure(const DecayPlotOptions& options) {
   const std::vector<LayerDecay> layers = read_decays(options.source, options.step);
+  const bool are_spatial = layers.front().is_spatial;
+  if (are_spatial && options.half_life)
+    throw ConfigError(
+        "a spatial decay has no half-life: it depends on the number of tokens; --profile shows its weights");
+  if (are_spatial) return spatial_decay_figure(layers, options);
+  if (options.profile) throw ConfigError("--profile is for the spatial decays of Vision-RWKV; this model has none");
   Figure figure;
   Panel panel;
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -201,10 +213,13 @@ Panel history_panel(const LayerDecayHistory& layer, int color, const DecayPlotOp
 }
 
 Figure history_figure(const DecayPlotOptions& options) {
+  if (options.profile) throw ConfigError("--profile is of one step; choose it or --over-training");
   if (options.step) {
     throw ConfigError("A figure over training shows all steps; choose either a step or the figure over training.");
   }
   const std::vector<LayerDecayHistory> layers = read_decay_history(options.source);
+  if (read_decays(options.source).front().is_spatial)
+    throw ConfigError("--over-training is for time decays; --step shows spatial decays at any recorded step");
   Figure figure;
   figure.coloring = Coloring::ordered;
   figure.colors = static_cast<int>(layers.size());

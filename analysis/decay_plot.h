@@ -1,4 +1,4 @@
-// How long the channels of each layer remember: plots of the time decay of RWKV-4.
+// How long the channels of each layer remember: plots of the time decay of RWKV-4, and of spatial decays.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ namespace rwkvlab {
 struct LayerDecay {
   int layer = 0;
   std::vector<float> time_decay;  ///< [channel].
+  bool is_spatial = false;        ///< Of Vision-RWKV: exp(-w / T) per token.
 };
 
 /// Raw time_decay parameters of one layer at every recorded step.
@@ -26,8 +27,8 @@ struct LayerDecayHistory {
 
 /// The decays of all layers, by depth, from a run folder (its run.h5), a run file (the last record, or the last one at
 /// or before `step`), a checkpoint folder (its model.safetensors) or a safetensors file (tensors
-/// `blocks.N.att.time_decay`). Throws DataError when the source holds no decays, none at that step, or values that are
-/// not numbers.
+/// `blocks.N.att.time_decay`; of Vision-RWKV `layers.N.att.spatial_decay`). Throws DataError when the source holds no
+/// decays, none at that step, or values that are not numbers.
 std::vector<LayerDecay> read_decays(const std::filesystem::path& source,
                                     std::optional<std::int64_t> step = std::nullopt);
 /// The decays of all layers at all recorded steps of a run. Throws DataError, also for a safetensors file.
@@ -41,7 +42,8 @@ struct DecayPlotOptions {
   std::filesystem::path output;  ///< .svg, .pdf or .png.
   bool half_life = false;        ///< Half-life in tokens, ln(2) exp(-w), on a logarithmic axis, instead of the decay.
   bool over_training =
-      false;  ///< One panel per layer: median, quartiles and 5 to 95 % of the channels against the step.
+      false;             ///< One panel per layer: median, quartiles and 5 to 95 % of the channels against the step.
+  bool profile = false;  ///< Of spatial decays: the weight against the distance.
   std::optional<std::int64_t> step;  ///< Of a run file: the last record at or before this step. Not with over_training.
   std::string title;
 };

@@ -42,6 +42,16 @@ struct RunLosses {
   std::optional<ScalarSeries> held_out;
 };
 
+// As the run has recorded it: "nats per token", or what counts for models of images.
+std::string loss_unit_of(const fs::path& path) {
+  const RunFileReader reader(path);
+  for (const char* const loss : {kTrainingLoss, kHeldOutLoss}) {
+    const std::vector<SeriesInfo> series = reader.list(loss);
+    if (!series.empty()) return series.front().unit;
+  }
+  return "nats per token";
+}
+
 RunLosses read_losses(const fs::path& path, LossUnit unit) {
   const RunFileReader reader(path);
   RunLosses losses;
@@ -144,8 +154,10 @@ Figure loss_figure(const LossPlotOptions& options) {
     add_run(panel, read_losses(path, options.unit), label, static_cast<int>(i), options.runs.size() == 1, options);
   }
   panel.x = {"training step", options.logarithmic_steps, std::nullopt};
-  panel.y = {options.unit == LossUnit::nats_per_token ? "loss (nats per token)" : "loss (bits per byte)", false,
-             std::nullopt};
+  const std::string unit = options.unit == LossUnit::bits_per_byte || options.runs.empty()
+                               ? "bits per byte"
+                               : loss_unit_of(run_file_of(options.runs.front()));
+  panel.y = {fmt::format("loss ({})", unit), false, std::nullopt};
   // Losses fall, so the upper right corner is free; many entries would cover the curves all the same.
   figure.legend = options.runs.size() <= 3 ? Legend::inside : Legend::right;
   if (figure.legend == Legend::right) figure.width_cm = 18;

@@ -1,6 +1,8 @@
 #include "bench/bench_training.h"
 
+#include "base/error.h"
 #include "base/random.h"
+#include "models/image_model.h"
 
 namespace rwkvlab {
 namespace {
@@ -17,15 +19,26 @@ Tensor random_tokens(const TrainWorkload& workload, std::string_view name) {
 
 }  // namespace
 
-BenchTraining::BenchTraining(const TrainWorkload& workload)
-    : workload_(workload), model_(make_language_model(workload.model)) {
-  make_random_batch();
+BenchTraining::BenchTraining(const TrainWorkload& workload) : workload_(workload) {
+  if (workload.image_model) {
+    const ImageDataSet& data = *workload.images;
+    model_ = make_root(build_kind<Module, ModelSite>(
+        "model", workload.image_model, ModelSite{0, data.channels(), data.height(), data.width(), data.classes()}));
+    const Choice objective = workload.objective
+                                 ? workload.objective
+                                 : make_choice("objective", objective_of_model(workload.image_model.kind));
+    objective_ = make_objective(objective, {model_.get(), workload.images.get(), workload.batch, 1});
+  } else {
+    model_ = make_language_model(workload.model);
+    make_random_batch();
+  }
   model_->allocate(1);
   parameters_ = trained_parameters(*model_, {});
   optimizer_ = make_adamw({}, parameters_);
 }
 
 void BenchTraining::use_batches_of(int batch, int context) {
+  if (objective_ != nullptr) throw ConfigError("a model of images has no context: its sequences are images");
   if (workload_.batch == batch && workload_.context == context) return;
   workload_.batch = batch;
   workload_.context = context;
@@ -44,11 +57,41 @@ Batch BenchTraining::next_batch() {
                                    : workload_.data->training_batch(steps_++, workload_.batch, workload_.context);
 }
 
+void BenchTraining::make_batch() {
+  if (objective_ == nullptr) {
+    next_batch();
+  } else {
+    workload_.images->training_images(steps_++, workload_.batch);
+  }
+}
+
+double BenchTraining::tokens() {
+  if (objective_ == nullptr) return static_cast<double>(next_batch().tokens.elements());
+  return static_cast<double>(workload_.batch * dynamic_cast<const ImageModel&>(*model_).patches());
+}
+
+Var BenchTraining::loss(bool training) {
+  ForwardContext context;
+  if (objective_ == nullptr) {
+    const Batch batch = next_batch();
+    return dynamic_cast<const LanguageModel&>(*model_)
+        .loss(batch.tokens, batch.targets, workload_.l2wrap, context)
+        .loss;
+  }
+  context.training = training;
+  context.step = static_cast<std::uint64_t>(steps_);
+  return objective_->forward(steps_++, context).loss;
+}
+
 void BenchTraining::forward() {
   const PrecisionScope precision(workload_.precision);
   const Tape tape;
-  const Batch batch = next_batch();
-  model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {});
+  loss(true);
+}
+
+void BenchTraining::infer() {
+  const PrecisionScope precision(workload_.precision);
+  loss(false);
 }
 
 void BenchTraining::forward_backward() {
@@ -72,11 +115,16 @@ std::vector<kernels::MatmulCall> BenchTraining::products() {
   return recorder.calls();
 }
 
+std::vector<kernels::MatmulCall> BenchTraining::inference_products() {
+  const kernels::MatmulRecorder recorder;
+  infer();
+  return recorder.calls();
+}
+
 void BenchTraining::differentiate() {
   const PrecisionScope precision(workload_.precision);
-  const Batch batch = next_batch();
   Tape tape;
-  tape.backward(model_->loss(batch.tokens, batch.targets, workload_.l2wrap, {}).loss);
+  tape.backward(loss(true));
 }
 
 }  // namespace rwkvlab

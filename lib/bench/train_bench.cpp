@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "bench/bench_training.h"
+#include "bench/image_workload.h"
 #include "bench/measure.h"
 #include "kernels/matmul.h"
 #include "kernels/parallel.h"
@@ -49,6 +50,16 @@ TrainWorkload sized_workload(const std::string& name, const NamedModel& model, b
   workload.model.channel_mix = make_choice("channel_mix", model.channel_mix);
   workload.batch = is_small ? 8 : 4;
   workload.context = is_small ? 256 : 512;
+  return workload;
+}
+
+TrainWorkload image_workload(const NamedImageModel& model) {
+  TrainWorkload workload;
+  workload.name = model.name;
+  workload.image_model = model.model();
+  workload.images = random_images(224, 224);
+  workload.batch = 16;
+  workload.context = 1;
   return workload;
 }
 
@@ -105,10 +116,14 @@ std::vector<std::string> train_workload_names() {
   for (const NamedModel& model : named_models()) {
     for (const char* const size : {"small", "169m"}) names.push_back(fmt::format("{}-{}", model.name, size));
   }
+  for (const NamedImageModel& model : named_image_models()) names.emplace_back(model.name);
   return names;
 }
 
 TrainWorkload train_workload(const std::string& name) {
+  for (const NamedImageModel& model : named_image_models()) {
+    if (name == model.name) return image_workload(model);
+  }
   const std::string full = name == "small" || name == "169m" ? "rwkv4-" + name : name;
   for (const NamedModel& model : named_models()) {
     for (const bool is_small : {true, false}) {
@@ -125,9 +140,19 @@ TrainWorkload train_workload(const LoadedExperiment& loaded) {
   const Experiment& e = loaded.experiment;
   BuiltExperiment built = build_experiment(loaded);
   const auto* const model = dynamic_cast<const LanguageModel*>(built.model.get());
-  if (model == nullptr) throw ConfigError("only language models can be measured so far");
   TrainWorkload workload;
   workload.name = e.name;
+  if (model == nullptr) {
+    workload.image_model = e.model;
+    workload.objective = e.train.objective;
+    const ImageDataSet& images = image_data(*built.data);
+    workload.images =
+        std::shared_ptr<const ImageDataSet>(std::shared_ptr<const DataSet>(std::move(built.data)), &images);
+    workload.batch = e.train.batch;
+    workload.context = e.train.context;
+    workload.precision = e.train.precision;
+    return workload;
+  }
   workload.model = model->params();
   workload.model.vocabulary_size = model->vocabulary();
   workload.batch = e.train.batch;
@@ -153,16 +178,20 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
   for (int i = 0; i < 3; ++i) training.step();
   report.peak_resident = peak_resident_bytes();
   report.peak_tensors = static_cast<double>(memory_use().peak);
-  report.tokens = static_cast<double>(training.next_batch().tokens.elements());
+  report.tokens = training.tokens();
 
   Products products(training.products());
   report.product_flops = products.flops();
   products.run();
+  Products inference_products(training.inference_products());
+  inference_products.run();
   std::vector<Candidate> candidates = {{"step", [&] { training.step(); }},
                                        {"products", [&] { products.run(); }},
                                        {"forward", [&] { training.forward(); }},
                                        {"forward_backward", [&] { training.forward_backward(); }},
-                                       {"data", [&] { training.next_batch(); }}};
+                                       {"data", [&] { training.make_batch(); }},
+                                       {"inference", [&] { training.infer(); }},
+                                       {"inference_products", [&] { inference_products.run(); }}};
   const LimitProbe probe;
   const std::size_t first_limit = candidates.size();
   for (Candidate& candidate : probe.candidates()) candidates.push_back(std::move(candidate));
@@ -179,6 +208,8 @@ TrainBenchReport bench_train(const TrainWorkload& workload, const TrainBenchOpti
   report.forward = timings[2].minimum;
   report.forward_backward = timings[3].minimum;
   report.data = timings[4].minimum;
+  report.inference = timings[5].minimum;
+  report.inference_products = timings[6].minimum;
   if (against != nullptr) report.against_step = timings.back().minimum;
 
   Profiler profiler;
@@ -195,8 +226,8 @@ DataTiming time_data(const TrainWorkload& workload, const TrainBenchOptions& opt
   BenchTraining training(workload);
   training.step();
   DataTiming result;
-  result.tokens = static_cast<double>(training.next_batch().tokens.elements());
-  const auto timings = measure({{"batch", [&] { training.next_batch(); }}, {"step", [&] { training.step(); }}},
+  result.tokens = training.tokens();
+  const auto timings = measure({{"batch", [&] { training.make_batch(); }}, {"step", [&] { training.step(); }}},
                                options.repetitions, options.seconds);
   result.batch = timings[0].minimum;
   result.step = std::max(timings[1].minimum - timings[0].minimum, 0.0);
@@ -216,6 +247,8 @@ std::string text(const TrainBenchReport& r, const BreakdownView& view) {
          line("its matrix products alone", r.products,
               fmt::format("{:.1f} GFLOP, {:.0f} GFLOP/s", r.product_flops * 1e-9, rate)) +
          fmt::format("  step / matrix products      {:>10.2f}\n", r.ratio()) +
+         line("forward without a tape", r.inference,
+              fmt::format("{:.2f} times its matrix products alone", r.inference_ratio())) +
          (r.against.empty() ? ""
                             : line(("step of " + r.against).c_str(), r.against_step,
                                    fmt::format("{:.2f} times as long is the step above", r.against_ratio()))) +
@@ -235,6 +268,8 @@ nlohmann::json json(const TrainBenchReport& r, const BreakdownView& view) {
                            {"product_seconds", r.products},
                            {"product_flops", r.product_flops},
                            {"step_to_products", r.ratio()},
+                           {"inference_seconds", r.inference},
+                           {"inference_to_products", r.inference_ratio()},
                            {"tokens_per_second", r.tokens / r.step},
                            {"peak_resident_bytes", r.peak_resident},
                            {"peak_tensor_bytes", r.peak_tensors},

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bench/breakdown.h"
-#include "data/data_set.h"
+#include "data/image_data_set.h"
 #include "models/language_model.h"
 #include "run/experiment.h"
 
@@ -22,11 +22,15 @@ struct TrainWorkload {
   double l2wrap = 1e-4;
   std::string precision = float32_precision;  ///< train.precision
   std::shared_ptr<const TokenDataSet> data;   ///< where batches come from; null: one batch of random tokens
+  Choice image_model;                         ///< a model of images in place of `model`; then there are `images`
+  Choice objective;                           ///< of it; left out: to name what an image shows
+  std::shared_ptr<const ImageDataSet> images = {};
 };
 
 /// "<model>-small": 6 layers, width 256, context 256, batch 8, 256 symbols. "<model>-169m": 12 layers, width 768,
 /// context 512, batch 4, 50277 symbols. The models are rwkv4, rwkv5, rwkv6, rwkv7 and transformer, heads have 64
-/// channels; "small" and "169m" are RWKV-4. Throws ConfigError for another name.
+/// channels; "small" and "169m" are RWKV-4. "vrwkv-tiny", "vrwkv6-tiny" and "vit-tiny" name random images of 224 x 224
+/// pixels, batch 16. Throws ConfigError for another name.
 TrainWorkload train_workload(const std::string& name);
 std::vector<std::string> train_workload_names();
 /// What an experiment file trains, without its accumulation. Throws ConfigError or DataError.
@@ -48,17 +52,20 @@ struct TrainBenchReport {
       0;  ///< the step's matrix products alone: oneDNN on its own threads, the same shapes and number formats
   double forward = 0;  ///< forward pass and loss, recorded
   double forward_backward = 0;
-  double product_flops = 0;  ///< of one step
-  double data = 0;           ///< of the step: making the batch
-  double tokens = 0;         ///< of one step
-  double peak_resident = 0;  ///< of the process, after training steps and before the products' own operands exist
-  double peak_tensors = 0;   ///< of that, held by tensors
-  Breakdown breakdown;       ///< of further steps
+  double inference = 0;           ///< forward pass and loss without anything kept for a backward pass
+  double inference_products = 0;  ///< its matrix products alone
+  double product_flops = 0;       ///< of one step
+  double data = 0;                ///< of the step: making the batch
+  double tokens = 0;              ///< of one step; of images, patches
+  double peak_resident = 0;       ///< of the process, after training steps and before the products' own operands exist
+  double peak_tensors = 0;        ///< of that, held by tensors
+  Breakdown breakdown;            ///< of further steps
 
   std::string against;      ///< another workload that was measured in turns with this one; empty: none
   double against_step = 0;  ///< its step
 
   double ratio() const { return step / products; }
+  double inference_ratio() const { return inference / inference_products; }
   double against_ratio() const { return step / against_step; }
 };
 

@@ -48,6 +48,7 @@ void add_bench_command(Program& program) {
   add_bench_data(*command, program);
   add_bench_generate(*command, program);
   add_bench_context(*command, program);
+  add_bench_resolution(*command, program);
 }
 
 }  // namespace rwkvlab::cli

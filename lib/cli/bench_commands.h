@@ -18,6 +18,7 @@ void add_bench_train(CLI::App& bench, Program& program);
 void add_bench_kernels(CLI::App& bench, Program& program);
 void add_bench_generate(CLI::App& bench, Program& program);
 void add_bench_context(CLI::App& bench, Program& program);
+void add_bench_resolution(CLI::App& bench, Program& program);
 void add_bench_data(CLI::App& bench, Program& program);
 
 /// What all of them take.

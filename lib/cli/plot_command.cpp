@@ -10,6 +10,7 @@
 #include "analysis/decay_plot.h"
 #include "analysis/loss_plot.h"
 #include "analysis/position_plot.h"
+#include "analysis/receptive_field_plot.h"
 #include "analysis/token_decay_plot.h"
 #include "base/error.h"
 #include "cli/commands.h"
@@ -86,6 +87,8 @@ void add_decay(Program& program, CLI::App& plot) {
       ->required();
   add_output(*command, arguments->options.output, arguments->options.title);
   command->add_flag("--over-training", arguments->options.over_training, "how the decays moved during the training");
+  command->add_flag("--profile", arguments->options.profile,
+                    "of Vision-RWKV's spatial decays: the weight against the distance, a panel per layer");
   command->add_flag("--half-life", arguments->options.half_life, "half-life in tokens instead of the decay");
   command->add_option("--step", arguments->step, "the last record at or before this step; default: the last of all")
       ->check(at_least(0))
@@ -193,6 +196,22 @@ void add_positions(Program& program, CLI::App& plot) {
   command->callback([&program, options] { program.action = [options] { return report(plot_positions(*options)); }; });
 }
 
+void add_receptive_field(Program& program, CLI::App& plot) {
+  auto options = std::make_shared<ReceptiveFieldPlotOptions>();
+  CLI::App* const command = plot.add_subcommand(
+      "receptive_field", "which pixels the middle of an image model depends on, before and after its training");
+  command->add_option("RUN", options->runs, "run folders or checkpoints of models of images")->required();
+  add_output(*command, options->output, options->title);
+  command->add_option("--label", options->labels, "name of a run in its maps' titles; one for each run")
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
+  command->add_option("--images", options->images, "held-out images, at most so many; default: 50")
+      ->check(at_least(1))
+      ->type_name("N");
+  command->callback(
+      [&program, options] { program.action = [options] { return report(plot_receptive_field(*options)); }; });
+}
+
 void add_bench_plot(Program& program, CLI::App& plot, const char* name, const char* doc,
                     const std::vector<std::string>& quantities, FigureFiles (*draw)(const BenchPlotOptions&)) {
   auto options = std::make_shared<BenchPlotOptions>();
@@ -215,6 +234,7 @@ void add_plot_command(Program& program) {
   add_curves(program, *plot);
   add_accuracy(program, *plot);
   add_positions(program, *plot);
+  add_receptive_field(program, *plot);
   add_bench_plot(program, *plot, "generation", "time and memory of a token against its position (bench generate)",
                  generation_quantities(), plot_generation);
   add_bench_plot(program, *plot, "context", "time and memory of a training step against the context (bench context)",

@@ -46,6 +46,7 @@ std::unique_ptr<DataSet> build_data(const LoadedExperiment& loaded) {
   const Experiment& e = loaded.experiment;
   try {
     auto data = build_kind<DataSet, DataSite>(data_slot, e.data, DataSite{loaded.file.parent_path(), e.seed});
+    if (!objective_of_model(e.model.kind).empty()) image_data(*data);
     // What is wrong with the first batch is said now.
     if (const auto* const tokens = dynamic_cast<const TokenDataSet*>(data.get())) {
       tokens->training_batch(0, 1, e.train.context);

@@ -188,7 +188,7 @@ std::string describe_text(const ModelDescription& d) {
                         d.forward_flops_per_image(), flops_text(d.forward_flops_per_image()), d.context);
     if (d.published_flops > 0) {
       text += fmt::format(
-          "                  {:.5g} G as arXiv:2403.02308 counts them: 1 per multiply-add, with norms, pooling and "
+          "                  {:#.5g} G as arXiv:2403.02308 counts them: 1 per multiply-add, with norms, pooling and "
           "token "
           "mixes\n",
           d.published_flops / 1e9);

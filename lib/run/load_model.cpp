@@ -11,6 +11,7 @@
 #include "config/registry.h"
 #include "config/resolve.h"
 #include "config/yaml_reader.h"
+#include "models/image_model.h"
 #include "models/initial_state.h"
 #include "models/official_checkpoint.h"
 #include "train/checkpoint.h"
@@ -144,10 +145,15 @@ std::unique_ptr<Module> build_checkpoint_model(const CheckpointDescription& desc
   const std::int64_t tokens = table != nullptr && table->shape.rank() == 2 ? table->shape[0] : 0;
   const Node* const size = description.loaded.tree.find_path("model.vocabulary_size");
   const bool is_given = size != nullptr && size->integer() > 0;
+  const std::string& kind = description.loaded.experiment.model.kind;
+  if (!objective_of_model(kind).empty()) {
+    throw ConfigError(fmt::format(
+        "{}: this is a model of images ({}) and has nothing to do with text; `rwkvlab run` evaluates it, `rwkvlab plot "
+        "receptive_field` shows what it sees",
+        file.path().string(), kind));
+  }
   auto root = make_root(build_kind<Module, ModelSite>("model", description.loaded.experiment.model,
-                                                  ModelSite{.vocabulary = is_given ? std::int64_t{0} : tokens}));
-  if (dynamic_cast<const LanguageModel*>(root.get()) == nullptr)
-    throw ConfigError(fmt::format("{}: only language models can be read so far", file.path().string()));
+                                                      ModelSite{.vocabulary = is_given ? std::int64_t{0} : tokens}));
   return root;
 }
 

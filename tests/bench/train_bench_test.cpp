@@ -22,12 +22,16 @@ const char* const recall =
 
 TEST(TrainWorkload, NamedOnesHaveTheirSizes) {
   const std::vector<std::string> names = train_workload_names();
-  EXPECT_EQ(names.size(), 12U);
+  EXPECT_EQ(names.size(), 15U);
   for (const std::string& name : names) {
     SCOPED_TRACE(name);
     const TrainWorkload workload = train_workload(name);
     const bool is_small = name.ends_with("small");
     EXPECT_EQ(workload.name, name);
+    if (workload.image_model) {
+      EXPECT_EQ(workload.images->height() * workload.images->width() * workload.batch, 224 * 224 * 16);
+      continue;
+    }
     EXPECT_EQ(workload.model.layers, is_small ? 6 : 12);
     EXPECT_EQ(workload.model.width, is_small ? 256 : 768);
     EXPECT_EQ(workload.model.vocabulary_size, is_small ? 256 : 50277);

@@ -1,0 +1,101 @@
+#include "analysis/spatial_decay_plot.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+namespace rwkvlab {
+namespace {
+
+constexpr int profile_points = 61;
+// Three panels of profiles are as many as a row holds.
+constexpr int panel_columns = 3;
+
+std::vector<double> sorted(const std::vector<float>& decays) {
+  std::vector<double> values(decays.begin(), decays.end());
+  std::sort(values.begin(), values.end(), std::greater<>());
+  return values;
+}
+
+std::string grow_text(const std::vector<float>& decays) {
+  return fmt::format("{:.0f} % grow", 100 * growing_share(decays));
+}
+
+Figure ranked_figure(const std::vector<LayerDecay>& layers) {
+  Figure figure;
+  Panel panel;
+  std::size_t channels = 2;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    Curve curve;
+    curve.label = fmt::format("{} ({})", layers[i].layer, grow_text(layers[i].time_decay));
+    curve.color = static_cast<int>(i);
+    curve.y = sorted(layers[i].time_decay);
+    for (std::size_t rank = 1; rank <= curve.y.size(); ++rank) curve.x.push_back(static_cast<double>(rank));
+    channels = std::max(channels, curve.y.size());
+    panel.curves.push_back(std::move(curve));
+  }
+  panel.x = {"channel, sorted from near to far sight", false, std::pair{1.0, static_cast<double>(channels)}};
+  panel.y = {"spatial decay w (w / T per token)", false, std::nullopt};
+  figure.panels.push_back(std::move(panel));
+  figure.coloring = Coloring::ordered;
+  figure.colors = static_cast<int>(layers.size());
+  figure.legend = Legend::right;
+  figure.legend_title = "layer";
+  return figure;
+}
+
+Panel profile_panel(const LayerDecay& layer, int color) {
+  const std::vector<double> decays = sorted(layer.time_decay);
+  Curve band, median;
+  band.color = median.color = color;
+  band.opacity = 0.3;
+  band.label = "25 to 75 % of the channels";
+  median.label = "median";
+  for (int i = 0; i < profile_points; ++i) {
+    const double x = static_cast<double>(i) / (profile_points - 1);
+    for (Curve* const curve : {&band, &median}) curve->x.push_back(x);
+    // Larger decays are smaller weights.
+    std::vector<double> weights;
+    for (const double w : decays) weights.push_back(std::exp(-w * x));
+    band.y.push_back(quantile(weights, 0.25));
+    band.top.push_back(quantile(weights, 0.75));
+    median.y.push_back(quantile(weights, 0.5));
+  }
+  Panel panel;
+  panel.title = fmt::format("layer {}, {}", layer.layer, grow_text(layer.time_decay));
+  panel.curves = {std::move(band), std::move(median)};
+  panel.x = {"distance x = d / T", false, std::pair{0.0, 1.0}};
+  panel.y = {"weight e^{−w x}", true, std::nullopt};
+  panel.y.has_markup = true;
+  return panel;
+}
+
+Figure profile_figure(const std::vector<LayerDecay>& layers) {
+  Figure figure;
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    figure.panels.push_back(profile_panel(layers[i], static_cast<int>(i)));
+  const auto count = static_cast<int>(layers.size());
+  figure.coloring = Coloring::ordered;
+  figure.colors = count;
+  figure.legend = Legend::none;
+  figure.caption = "Line: median of the channels; band: 25 to 75 %.";
+  figure.columns = std::min(count, panel_columns);
+  figure.width_cm = count == 1 ? 14 : 18;
+  figure.height_cm = count == 1 ? 9 : 2.4 + 4.6 * ((count + figure.columns - 1) / figure.columns);
+  return figure;
+}
+
+}  // namespace
+
+double growing_share(const std::vector<float>& decays) {
+  const auto growing = std::count_if(decays.begin(), decays.end(), [](float w) { return w < 0; });
+  return decays.empty() ? 0 : static_cast<double>(growing) / static_cast<double>(decays.size());
+}
+
+Figure spatial_decay_figure(const std::vector<LayerDecay>& layers, const DecayPlotOptions& options) {
+  return options.profile ? profile_figure(layers) : ranked_figure(layers);
+}
+
+}  // namespace rwkvlab
