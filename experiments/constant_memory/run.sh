@@ -23,6 +23,7 @@ done
   -o numbers/context.json > numbers/context.txt
 "$rwkvlab" plot context numbers/context.json -o training_time.svg
 "$rwkvlab" plot context numbers/context.json --y memory -o training_memory.svg
+rm -f ./*.gp ./*.dat # `rwkvlab plot` makes them again.
 
 # Replaces what stands between `<!-- NAME -->` and `<!-- end -->` by the file.
 paste_numbers() {
