@@ -127,7 +127,7 @@ std::vector<int> glyphs_of(const std::vector<int>& pixels, int rows, int columns
 TEST(GlyphPairs, TheLabelFollowsFromTheGlyphs) {
   constexpr int rows = 7, columns = 9, saltire = 0b101010101, plus = 0b010111010, ring = 0b111101111;
   const ImageBatch batch =
-      batch_of("glyph_pairs", "{rows: 7, columns: 9, pairs: 3, noise: 0, mean: 0, deviation: 1}", 400);
+      batch_of("glyph_pairs", "{rows: 7, columns: 9, pairs: 3, markers: 2, noise: 0, mean: 0, deviation: 1}", 400);
   int marked = 0;
   std::map<int, int> places;
   for (std::int64_t row = 0; row < 400; ++row) {
@@ -147,9 +147,10 @@ TEST(GlyphPairs, TheLabelFollowsFromTheGlyphs) {
       for (int d = 0; d < 4; ++d) directions[d] += glyphs[static_cast<std::size_t>(cell + steps[d])] == plus ? 1 : 0;
     }
     EXPECT_EQ(pluses, 3);
-    const std::int64_t direction = rings == 1 ? (label(batch, row) + 2) % 4 : label(batch, row);
+    EXPECT_TRUE(rings == 0 || rings == 2);
+    const std::int64_t direction = rings > 0 ? (label(batch, row) + 2) % 4 : label(batch, row);
     for (int d = 0; d < 4; ++d) EXPECT_EQ(directions[d], d == direction ? 3 : 0) << row;
-    marked += rings;
+    marked += rings / 2;
   }
   EXPECT_NEAR(marked, 200, 50);  // Five deviations.
   EXPECT_EQ(places.size(), 4u * 7u);
@@ -178,6 +179,7 @@ TEST(GlyphPairs, CrowdedGridsAreRefused) {
   const auto refusal = [](const std::string& yaml) {
     return message_of<ConfigError>([&] { build("glyph_pairs", yaml); });
   };
+  EXPECT_THAT(refusal("{markers: 9}"), HasSubstr("9 rings do not fit into a row of 8"));
   EXPECT_THAT(refusal("{pairs: 6}"), AllOf(HasSubstr("6 pairs hardly fit"), HasSubstr("at most 5")));
   // The most that is allowed does fit.
   for (const std::string grid :

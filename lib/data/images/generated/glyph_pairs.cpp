@@ -21,7 +21,7 @@ constexpr std::int64_t dark = 85, bright = 170;
 
 struct Params : GeneratedImageParams {
   Params() { mean = {1.0 / 3}, deviation = {1.0 / 3}; }
-  std::int64_t rows = 8, columns = 8, pairs = 4;
+  std::int64_t rows = 8, columns = 8, pairs = 4, markers = 1;
   double noise = 0.3;
 };
 
@@ -51,8 +51,12 @@ class Generator final : public PictureGenerator {
       glyphs[index({place.row + step.row, place.column + step.column})] = second_glyph;
     }
     // Left and above, right and below change places.
-    const bool is_marked = draws.below(2) == 1;
-    if (is_marked) glyphs[index({p_.rows - 1, draws.below(p_.columns)})] = marker;
+    const bool is_marked = draws.below(2) == 1 && p_.markers > 0;
+    if (is_marked) {
+      for (const std::int64_t column : draws.distinct(p_.markers, p_.columns)) {
+        glyphs[index({p_.rows - 1, column})] = marker;
+      }
+    }
     for (std::size_t i = 0; i < glyphs.size(); ++i) draw(glyphs[i], static_cast<std::int64_t>(i), picture);
     add_noise(picture, static_cast<std::int64_t>(p_.noise * static_cast<double>((bright - dark) * 256)), draws);
     return is_marked ? (direction + 2) % 4 : direction;
@@ -107,15 +111,25 @@ std::string problem(const Params& p) {
 void describe(Fields<Params>& f) {
   f.doc(
       "A grid of glyphs of 3 x 3 pixels among which the glyph + lies beside every glyph X, left, right, above or below "
-      "of it: the label (0 to 3). A ring anywhere in the last row, half of the time, exchanges left with above and "
+      "of it: the label (0 to 3). Rings anywhere in the last row, half of the time, exchange left with above and "
       "right "
       "with below. All other cells hold distractors. Neighbours in two dimensions and one far away both matter.");
   f.add("rows", &Params::rows, "glyphs from top to bottom", between(4, 256));
   f.add("columns", &Params::columns, "glyphs from left to right", between(3, 256));
   f.add("pairs", &Params::pairs, "number of pairs", between(1, 1000));
+  f.add("markers", &Params::markers,
+        "number of rings in the last row where there are any; 0: never, so that only neighbours matter",
+        between(0, 256));
   f.add("noise", &Params::noise, "standard deviation of the noise, in units of the glyphs' contrast", between(0, 1));
   describe_generated_images(f);
   f.check(problem, "pairs");
+  f.check(
+      [](const Params& p) {
+        return p.markers <= p.columns
+                   ? ""
+                   : fmt::format("{} rings do not fit into a row of {} glyphs", p.markers, p.columns);
+      },
+      "markers");
 }
 
 std::unique_ptr<DataSet> make(const Params& p, const DataSite& site) {
