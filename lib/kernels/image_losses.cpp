@@ -83,11 +83,13 @@ void squared_error_backward(const RowsSize& size, const Real* prediction, const 
   });
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define RWKVLAB_INSTANTIATE(Real)                                                                      \
   template void soft_cross_entropy_forward(const RowsSize&, const Real*, const Real*, Real*);          \
   template void soft_cross_entropy_backward(const RowsSize&, const Real*, const Real*, double, Real*); \
   template void squared_error_forward(const RowsSize&, const Real*, const Real*, Real*);               \
   template void squared_error_backward(const RowsSize&, const Real*, const Real*, const Real*, Real*);
+// NOLINTEND(bugprone-macro-parentheses)
 RWKVLAB_INSTANTIATE(float)
 RWKVLAB_INSTANTIATE(double)
 #undef RWKVLAB_INSTANTIATE

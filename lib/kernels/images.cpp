@@ -88,10 +88,12 @@ void weigh_axis(const AxisWeights& axis, Index outer, Index inner, const Real* x
   });
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define RWKVLAB_INSTANTIATE(Real)                                   \
   template void cut_patches(const PatchSize&, const Real*, Real*);  \
   template void join_patches(const PatchSize&, const Real*, Real*); \
   template void weigh_axis(const AxisWeights&, Index, Index, const Real*, Real*);
+// NOLINTEND(bugprone-macro-parentheses)
 RWKVLAB_INSTANTIATE(float)
 RWKVLAB_INSTANTIATE(double)
 #undef RWKVLAB_INSTANTIATE

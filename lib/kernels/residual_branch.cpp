@@ -8,18 +8,22 @@ template <class Real>
 void add_branch(const SequenceSize& size, const Real* x, const Real* branch, const Real* channel, const Real* sample,
                 Real* out) {
   const Index channels = size.channels, time = size.time;
-  parallel_simd(size.rows(), row_grain(channels), [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-    for (Index row = begin; row < end; ++row) {
-      const Real factor = sample != nullptr ? sample[row / time] : Real(1);
-      const Index at = row * channels;
-      if (channel == nullptr) {
+  // Calls add(first element, factor) for every row.
+  const auto rows = [=](const auto& add) {
+    parallel_simd(size.rows(), row_grain(channels), [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+      for (Index row = begin; row < end; ++row) add(row * channels, sample != nullptr ? sample[row / time] : Real(1));
+    });
+  };
+  if (channel == nullptr) {
+    rows([=](Index at, Real factor) RWKVLAB_INLINE_LAMBDA {
 #pragma omp simd
-        for (Index c = 0; c < channels; ++c) out[at + c] = x[at + c] + factor * branch[at + c];
-      } else {
+      for (Index c = at; c < at + channels; ++c) out[c] = x[c] + factor * branch[c];
+    });
+    return;
+  }
+  rows([=](Index at, Real factor) RWKVLAB_INLINE_LAMBDA {
 #pragma omp simd
-        for (Index c = 0; c < channels; ++c) out[at + c] = x[at + c] + factor * (channel[c] * branch[at + c]);
-      }
-    }
+    for (Index c = 0; c < channels; ++c) out[at + c] = x[at + c] + factor * (channel[c] * branch[at + c]);
   });
 }
 
@@ -66,11 +70,13 @@ void spread_tokens(const SequenceSize& size, double factor, const Real* x, Real*
   });
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
 #define RWKVLAB_INSTANTIATE(Real)                                                                           \
   template void add_branch(const SequenceSize&, const Real*, const Real*, const Real*, const Real*, Real*); \
   template void scale_samples(const SequenceSize&, const Real*, const Real*, Real*);                        \
   template void sum_tokens(const SequenceSize&, double, const Real*, Real*);                                \
   template void spread_tokens(const SequenceSize&, double, const Real*, Real*);
+// NOLINTEND(bugprone-macro-parentheses)
 RWKVLAB_INSTANTIATE(float)
 RWKVLAB_INSTANTIATE(double)
 #undef RWKVLAB_INSTANTIATE
