@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "bench/train_bench.h"
 #include "cli/bench_commands.h"
@@ -15,16 +16,26 @@ namespace rwkvlab::cli {
 namespace {
 
 struct TrainArguments : BenchArguments {
-  std::string workload = "small", against, precision, trace;
+  std::string workload = "small", against, precision, recompute, trace;
   std::vector<std::string> settings;
   TrainBenchOptions options;
   BreakdownView view;
 };
 
+void set_recompute(TrainWorkload& workload, const std::string& recompute) {
+  if (workload.image_model) {
+    throw ConfigError(
+        "--recompute is for language models; for models of images set model.recompute in an experiment file");
+  }
+  workload.model.recompute = recompute;
+  if (recompute != "none") workload.name += " with recompute: " + recompute;
+}
+
 int bench_train_command(const TrainArguments& arguments) {
   if (arguments.threads > 0) kernels::set_threads(arguments.threads);
   TrainWorkload workload = workload_of(arguments.workload, arguments.settings);
   if (!arguments.precision.empty()) workload.precision = arguments.precision;
+  if (!arguments.recompute.empty()) set_recompute(workload, arguments.recompute);
   const std::string note = precision_note(workload.precision);
   if (!note.empty()) fmt::print(stderr, "note: {}\n", note);
   std::optional<TrainWorkload> against;
@@ -52,6 +63,11 @@ void add_bench_train(CLI::App& bench, Program& program) {
       ->add_option("--precision", arguments->precision,
                    "of the matrix products (train.precision); default: the experiment file's, else float32")
       ->check(CLI::IsMember({float32_precision, bfloat16_precision}));
+  train
+      ->add_option(
+          "--recompute", arguments->recompute,
+          "what the backward pass computes again (model.recompute); default: the experiment file's, else nothing")
+      ->check(CLI::IsMember({"none", "blocks"}));
   train
       ->add_option(
           "--breakdown", arguments->view.tables,
