@@ -63,12 +63,11 @@ ModuleDescription describe_module(const Module& module, const std::string& name,
   return result;
 }
 
-// The loss of one pass of a training.
-Var trial_loss(const Module& model, const DescribeOptions& options, const ForwardContext& context) {
+// The loss of one pass of a training; `tokens` are the batch of a language model, [batch, context].
+CrossEntropyLoss trial_loss(const Module& model, const Tensor& tokens, const ForwardContext& context) {
   if (const auto* const images = dynamic_cast<const ImageModel*>(&model))
-    return images->trial_pass(options.batch, context);
-  const Tensor tokens = Tensor::empty({options.batch, options.context}, DType::i64);
-  return dynamic_cast<const LanguageModel&>(model).loss(tokens, tokens, 0, context).loss;
+    return {images->trial_pass(tokens.shape()[0], context), {}, 0};
+  return dynamic_cast<const LanguageModel&>(model).loss(tokens, tokens, 0, context);
 }
 
 std::vector<std::string> recomputed_layers(const Module& model) {
@@ -105,6 +104,7 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
   for (Parameter* const parameter : model.parameters()) {
     if (options.frozen.contains(parameter->name)) parameter->var = parameter->var.detached();
   }
+  const Tensor batch = Tensor::empty({options.batch, options.context}, DType::i64);  // No part of what a step adds.
   const std::int64_t before = memory_use().live;
   reset_peak_memory();
   {
@@ -112,11 +112,11 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
     ForwardContext context;
     context.training = true;
     context.listener = &counter;
-    const Var loss = trial_loss(model, options, context);
+    const CrossEntropyLoss loss = trial_loss(model, batch, context);
     result.memory.activations = memory_use().live - before;
     result.forward_flops_per_token = counter.total() / tokens;
     result.root = describe_module(model, "model", counter, tokens);
-    tape.backward(loss);
+    tape.backward(loss.loss);
   }
   result.recomputed_flops_per_token = flops_of(result.root, recomputed_layers(model));
   result.parameters = result.root.parameters;

@@ -117,7 +117,8 @@ Var image_input(CaseRun& run, std::int64_t patch, double widest) {
   run.config().agree("in_channels", shape[1], "'in.image'");
   run.config().agree("input_height", shape[2], "'in.image'");
   run.config().agree("input_width", shape[3], "'in.image'");
-  const double tokens = static_cast<double>((shape[2] / patch + 1) * (shape[3] / patch + 1));
+  const std::int64_t rows = shape[2] / patch + 1, columns = shape[3] / patch + 1;
+  const auto tokens = static_cast<double>(rows * columns);
   check_size(static_cast<double>(shape[0]) * tokens * widest, "an activation of the model");
   return image;
 }
