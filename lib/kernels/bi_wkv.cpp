@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels/bi_wkv_chunk.h"
 #include "kernels/bi_wkv_chunk_backward.h"
@@ -55,8 +56,8 @@ RWKVLAB_INLINE bool is_plain(const BiWkvInputs<Real>& in, const Piece& piece, Re
   return plain;
 }
 
-/// Steps of a pass, as bits: those that are separated by a look at all chunks run one after the other.
-enum Stage : int { weigh_tokens = 1, sum_gradients = 2, finish = 4 };
+/// The steps of a pass. Between two of them the chunks of a unit are joined.
+enum class Stage { weigh_tokens, sum_gradients, finish };
 
 template <bool full, class Real>
 RWKVLAB_INLINE void weigh(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared, Index index,
@@ -78,10 +79,9 @@ RWKVLAB_INLINE bool is_plain_unit(const Plan& plan, const Shared<Real>& shared, 
 }
 
 template <bool full, class Real>
-RWKVLAB_INLINE void forward_piece(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared, int stages,
-                                  Index index, Real* y) {
-  if ((stages & weigh_tokens) != 0) weigh<full>(in, plan, shared, index, y);
-  if ((stages & finish) == 0) return;
+RWKVLAB_INLINE void forward_piece(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared,
+                                  Stage stage, Index index, Real* y) {
+  if (stage == Stage::weigh_tokens) return weigh<full>(in, plan, shared, index, y);
   if (is_plain_unit(plan, shared, index)) {
     const bi_wkv::Start<Real> start(shared.sums[index], plan.chunks > 1);
     bi_wkv::forward_chunk<full>(in, shared.rates, plan.piece(index), start, y);
@@ -92,12 +92,11 @@ RWKVLAB_INLINE void forward_piece(const BiWkvInputs<Real>& in, const Plan& plan,
 
 template <bool full, class Real>
 RWKVLAB_INLINE void backward_piece(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared,
-                                   int stages, Index index, const BiWkvGradients<Real>& gradients) {
-  if ((stages & weigh_tokens) != 0) weigh<full>(in, plan, shared, index, gradients.grad_key);
-  if ((stages & (sum_gradients | finish)) == 0) return;
+                                   Stage stage, Index index, const BiWkvGradients<Real>& gradients) {
+  if (stage == Stage::weigh_tokens) return weigh<full>(in, plan, shared, index, gradients.grad_key);
   Real* const grad_rates = shared.grad_rates + index * 2 * tile;
   if (!is_plain_unit(plan, shared, index)) {
-    if ((stages & finish) == 0) return;
+    if (stage != Stage::finish) return;
     std::fill(grad_rates, grad_rates + 2 * tile, Real(0));
     if (index % plan.chunks == 0) bi_wkv::log_backward(in, plan.piece(index), gradients, grad_rates);
     return;
@@ -105,21 +104,47 @@ RWKVLAB_INLINE void backward_piece(const BiWkvInputs<Real>& in, const Plan& plan
   const Piece piece = plan.piece(index);
   const bi_wkv::Start<Real> start(shared.sums[index], plan.chunks > 1);
   ChunkSums<Real>& others = shared.gradient_sums[index];
-  if ((stages & sum_gradients) != 0) {
+  if (stage == Stage::sum_gradients) {
     bi_wkv::sum_gradients<full>(in, shared.rates, piece, start, gradients.grad_y, gradients.grad_key, others);
+    return;
   }
-  if ((stages & finish) == 0) return;
   using From = bi_wkv::GradientStart<Real>;
   const From left = plan.chunks > 1 ? From(others.left, start) : From();
   const From right = plan.chunks > 1 ? From(others.right, start) : From();
   bi_wkv::backward_chunk<full>(in, shared.rates, piece, start, left, right, gradients, grad_rates);
 }
 
-template <class Real>
-void join_chunks(const BiWkvInputs<Real>& in, const Plan& plan, ChunkSums<Real>* sums) {
-  parallel_simd(plan.units(), 1, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-    for (Index unit = begin; unit < end; ++unit) bi_wkv::join(plan, unit, in.decay, sums);
-  });
+/// Runs the stages of a pass; `body_of(stage, is_reversed)` computes pieces [begin, end). A thread that has a unit for
+/// itself goes through all its stages while the tokens are in the cache, back and forth; where units are fewer than
+/// threads, all share every stage. Both compute the same.
+template <class Real, class BodyOf>
+void run_stages(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared,
+                std::initializer_list<Stage> stages, const BodyOf& body_of) {
+  const Index chunks = plan.chunks;
+  const auto join = [=](ChunkSums<Real>* sums) {
+    return [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+      for (Index unit = begin; unit < end; ++unit) bi_wkv::join(plan, unit, in.decay, sums);
+    };
+  };
+  const auto sums_of = [&](Stage stage) { return stage == Stage::weigh_tokens ? shared.sums : shared.gradient_sums; };
+  if (chunks == 1 || plan.units() >= threads()) {
+    parallel_for(plan.units(), 1, [&](Index begin, Index end) {
+      for (Index unit = begin; unit < end; ++unit) {
+        bool is_reversed = false;
+        for (const Stage stage : stages) {
+          if (chunks == 1 && stage == Stage::sum_gradients) continue;  // No other chunk wants the sums.
+          run_cloned(body_of(stage, is_reversed), unit * chunks, (unit + 1) * chunks);
+          if (stage != Stage::finish && chunks > 1) run_cloned(join(sums_of(stage)), unit, unit + 1);
+          is_reversed = !is_reversed;
+        }
+      }
+    });
+    return;
+  }
+  for (const Stage stage : stages) {
+    parallel_simd(plan.pieces(), 1, body_of(stage, false));
+    if (stage != Stage::finish) parallel_simd(plan.units(), 1, join(sums_of(stage)));
+  }
 }
 
 }  // namespace
@@ -129,21 +154,19 @@ void bi_wkv_forward(const BiWkvInputs<Real>& in, Real* y) {
   const Plan plan(in.size);
   if (in.size.elements() == 0) return;
   const Shared<Real> shared(in, plan);
-  const auto run = [&](int stages) {
-    parallel_simd(plan.pieces(), 1, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-      for (Index index = begin; index < end; ++index) {
+  const auto body_of = [=](Stage stage, bool is_reversed) {
+    return [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+      for (Index i = begin; i < end; ++i) {
+        const Index index = is_reversed ? begin + end - 1 - i : i;
         if (plan.piece(index).width == tile) {
-          forward_piece<true>(in, plan, shared, stages, index, y);
+          forward_piece<true>(in, plan, shared, stage, index, y);
         } else {
-          forward_piece<false>(in, plan, shared, stages, index, y);
+          forward_piece<false>(in, plan, shared, stage, index, y);
         }
       }
-    });
+    };
   };
-  if (plan.chunks == 1) return run(weigh_tokens | finish);
-  run(weigh_tokens);
-  join_chunks(in, plan, shared.sums);
-  run(finish);
+  run_stages(in, plan, shared, {Stage::weigh_tokens, Stage::finish}, body_of);
 }
 
 template <class Real>
@@ -154,26 +177,19 @@ void bi_wkv_backward(const BiWkvInputs<Real>& in, const BiWkvGradients<Real>& gr
   std::fill(gradients.grad_first, gradients.grad_first + channels, Real(0));
   if (in.size.elements() == 0) return;
   const Shared<Real> shared(in, plan);
-  const auto run = [&](int stages) {
-    parallel_simd(plan.pieces(), 1, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-      for (Index index = begin; index < end; ++index) {
+  const auto body_of = [=](Stage stage, bool is_reversed) {
+    return [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+      for (Index i = begin; i < end; ++i) {
+        const Index index = is_reversed ? begin + end - 1 - i : i;
         if (plan.piece(index).width == tile) {
-          backward_piece<true>(in, plan, shared, stages, index, gradients);
+          backward_piece<true>(in, plan, shared, stage, index, gradients);
         } else {
-          backward_piece<false>(in, plan, shared, stages, index, gradients);
+          backward_piece<false>(in, plan, shared, stage, index, gradients);
         }
       }
-    });
+    };
   };
-  if (plan.chunks == 1) {
-    run(weigh_tokens | finish);
-  } else {
-    run(weigh_tokens);
-    join_chunks(in, plan, shared.sums);
-    run(sum_gradients);
-    join_chunks(in, plan, shared.gradient_sums);
-    run(finish);
-  }
+  run_stages(in, plan, shared, {Stage::weigh_tokens, Stage::sum_gradients, Stage::finish}, body_of);
   for (Index index = 0; index < plan.pieces(); ++index) {
     const Piece piece = plan.piece(index);
     const Real* const from = shared.grad_rates + index * 2 * tile;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "base/error.h"
 
 namespace rwkvlab {
@@ -67,7 +70,13 @@ TokenShift::TokenShift(std::int64_t tokens, std::int64_t width, std::vector<Tabl
     : tokens_(tokens), width_(width) {
   auto tables = std::make_shared<std::vector<Table>>(std::move(sources));
   const std::size_t count = tables->size();
-  for (std::size_t i = 0; i < count; ++i) tables->push_back(readers((*tables)[i]));
+  for (std::size_t i = 0; i < count; ++i) {
+    const Table& source = (*tables)[i];
+    for (std::size_t t = 0; t < source.size(); ++t) {
+      if (source[t] != none) reach_ = std::max(reach_, std::abs(source[t] - static_cast<std::int64_t>(t)));
+    }
+    tables->push_back(readers(source));
+  }
   auto groups = std::make_shared<std::vector<Group>>();
   for (const Part& part : parts) {
     if (part.begin == part.end) continue;

@@ -47,6 +47,8 @@ class TokenShift {
   std::int64_t tokens() const { return tokens_; }
   std::int64_t width() const { return width_; }
   const std::vector<Group>& groups() const { return *groups_; }
+  /// How far the token that is read may lie from the one that reads it.
+  std::int64_t reach() const { return reach_; }
 
   /// The same shift for a sequence that holds the tokens in another order: position j holds token order[j]. `order`:
   /// every token once.
@@ -61,7 +63,7 @@ class TokenShift {
   TokenShift(std::int64_t tokens, std::int64_t width, std::vector<Table> sources, const std::vector<Part>& parts);
   static std::vector<Part> quarters(std::int64_t width, double gamma);
 
-  std::int64_t tokens_, width_;
+  std::int64_t tokens_, width_, reach_ = 0;
   std::shared_ptr<const std::vector<Table>> tables_;  // sources, then their readers
   std::shared_ptr<const std::vector<Group>> groups_;
 };

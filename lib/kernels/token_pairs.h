@@ -13,6 +13,7 @@ struct TokenPairs {
   Index time = 0;
   const TokenShift::Group* groups = nullptr;
   Index count = 0;
+  Index reach = 1;  ///< most tokens between partners
 
   RWKVLAB_INLINE Index source(const TokenShift::Group& group, Index row, Index t) const {
     if (group.source == nullptr) return t > 0 ? row - 1 : -1;
@@ -31,7 +32,7 @@ class PairsOf {
  public:
   PairsOf(const SequenceSize& size, const TokenShift* shift) : sequence_{0, size.channels, nullptr, nullptr} {
     pairs_ = {size.time, shift == nullptr ? &sequence_ : shift->groups().data(),
-              shift == nullptr ? 1 : static_cast<Index>(shift->groups().size())};
+              shift == nullptr ? 1 : static_cast<Index>(shift->groups().size()), shift == nullptr ? 1 : shift->reach()};
   }
   PairsOf(const PairsOf&) = delete;
   PairsOf& operator=(const PairsOf&) = delete;

@@ -93,6 +93,28 @@ RWKVLAB_INLINE void add_mix_gradient(const Mixing<Real>& mixing, Index row, Real
   }
 }
 
+/// How many rows ahead of its turn a row is asked for: a token shift reads too many places for the processor to guess.
+/// 0 where neighbours are near, or so far that the rows between would leave the cache.
+template <class Real>
+Index rows_ahead(const TokenPairs& pairs, Index channels, Index arrays) {
+  constexpr Index margin = 6, most_bytes = 1 << 19;
+  const Index ahead = pairs.reach + margin;
+  const Index bytes = ahead * channels * arrays * static_cast<Index>(sizeof(Real));
+  return pairs.reach > 1 && bytes <= most_bytes ? ahead : 0;
+}
+
+/// Asks for x and the gradients of a row; harmless beyond the end.
+template <int count, class Real>
+RWKVLAB_INLINE void prefetch_row(const Mixing<Real>& mixing, Index row) {
+  constexpr Index line = 64 / sizeof(Real);
+  const Index start = row * mixing.size.channels;
+  for (Index c = 0; c < mixing.size.channels; c += line) {
+    __builtin_prefetch(mixing.x + start + c);
+#pragma GCC unroll 6
+    for (int j = 0; j < count; ++j) __builtin_prefetch(mixing.grad[j] + start + c);
+  }
+}
+
 /// grad_x of one row, from its own blends and those of the row that reads it.
 template <int count, class Real>
 RWKVLAB_INLINE void add_input_gradient(const Mixing<Real>& mixing, Index row) {
@@ -218,12 +240,14 @@ void token_mix_backward(const SequenceSize& size, const Real* x, const Real* pre
   mixing.zeros = zeros;
   mixing.grad_x = grad_x;
   if (active == 0 && grad_x != nullptr) std::fill_n(grad_x, size.elements(), Real(0));
+  const Index ahead = rows_ahead<Real>(mixing.pairs, channels, active + 1);
   with_count(active, [&](auto count) {
     parallel_simd(rows, grain, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
       constexpr int blends = count.value;
       Real* partial = partials + begin / grain * blends * channels;
       for (Index i = 0; i < blends * channels; ++i) partial[i] = 0;
       for (Index row = begin; row < end; ++row) {
+        if (ahead > 0) prefetch_row<blends>(mixing, row + ahead);
         add_mix_gradient<blends>(mixing, row, partial);
         if (mixing.grad_x != nullptr) add_input_gradient<blends>(mixing, row);
       }

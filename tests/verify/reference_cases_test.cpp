@@ -27,7 +27,8 @@ struct System {
   const char* trained = "";  ///< what the files of its trained models begin with
 };
 const System systems[] = {
-    {"rwkv4", 16, "tiny-rwkv-4"}, {"rwkv5", 8, "tiny-rwkv-5"}, {"rwkv6", 9}, {"rwkv7", 8}, {"baselines", 21}};
+    {"rwkv4", 16, "tiny-rwkv-4"}, {"rwkv5", 8, "tiny-rwkv-5"}, {"rwkv6", 9}, {"rwkv7", 8}, {"baselines", 21},
+    {"vision_rwkv", 15}};
 
 void expect_all_pass(const std::vector<fs::path>& files) {
   for (const auto& file : files) {

@@ -18,7 +18,6 @@
 #include "config/registry.h"
 #include "verify/case_registry.h"
 #include "verify/systems/model_parameters.h"
-#include "verify/systems/vision_rwkv_parameters.h"
 
 namespace rwkvlab {
 namespace {
@@ -54,6 +53,27 @@ BiWkvForm form_of(const CaseConfig& config) {
     throw DataError("the published kernels have a token_split of 32 and an eps of 1e-6; 'config' says otherwise");
   }
   return BiWkvForm::official_cuda;
+}
+
+const char* mixer_kind(bool is_v6) { return is_v6 ? "vision_rwkv6" : "vision_rwkv"; }
+
+Node time_mix_parameters(const CaseConfig& config, bool is_v6) {
+  auto parameters = shift_parameters(config, is_v6);
+  parameters.emplace_back("key_norm", Node(config.flag_or("key_norm", false)));
+  if (is_v6) {
+    parameters.emplace_back("mix_rank", Node(config.integer_or("time_mix_extra_dim", 32, 1, most_channels)));
+    parameters.emplace_back("decay_rank", Node(config.integer_or("time_decay_extra_dim", 64, 1, most_channels)));
+  } else {
+    parameters.emplace_back("kernel_form", Node(form_of(config) == BiWkvForm::paper ? "paper" : "official_cuda"));
+  }
+  return map_of(parameters);
+}
+
+Node channel_mix_parameters(const CaseConfig& config, bool is_v6) {
+  auto parameters = shift_parameters(config, is_v6);
+  parameters.emplace_back("key_norm", Node(config.flag_or("key_norm", false)));
+  parameters.emplace_back("hidden_rate", Node(config.number_or("hidden_rate", 4)));
+  return map_of(parameters);
 }
 
 // [batch, tokens, channels], as the config says.
@@ -138,7 +158,7 @@ void run_mixer(CaseRun& run, const char* slot, bool is_v6, const Node& parameter
   const TokenGrid grid = grid_of(run, shape);
   ForwardContext context;
   context.grid = &grid;
-  run_block(run, slot, vision_mixer_kind(is_v6), parameters, {}, context);
+  run_block(run, slot, mixer_kind(is_v6), parameters, {}, context);
 }
 
 // "fancy.layers.1.att.spatial_decay": the initial values of a mode, "fancy", "local", "global", or of VRWKV6, "v6".
@@ -170,8 +190,8 @@ void run_initial_vector(CaseRun& run, const std::string& name) {
   } else {
     parameters.emplace_back("initial_values", Node(parts[0]));
   }
-  const auto mixer = make_root(
-      build_kind<Mixer, MixerSite>(slot, make_choice(slot, vision_mixer_kind(is_v6), map_of(parameters)), site));
+  const auto mixer =
+      make_root(build_kind<Mixer, MixerSite>(slot, make_choice(slot, mixer_kind(is_v6), map_of(parameters)), site));
   mixer->allocate(0, run.precision());
   for (const Parameter* const p : mixer->parameters()) {
     if (p->name == parts[4]) return run.output(name, p->var);
@@ -182,8 +202,7 @@ void run_initial_vector(CaseRun& run, const std::string& name) {
 std::vector<CaseKind> kinds() {
   const auto shift = [](const char* mode) { return [mode](CaseRun& run) { run_shift(run, mode); }; };
   const auto time_mix = [](bool is_v6) {
-    return
-        [is_v6](CaseRun& run) { run_mixer(run, "time_mix", is_v6, vision_time_mix_parameters(run.config(), is_v6)); };
+    return [is_v6](CaseRun& run) { run_mixer(run, "time_mix", is_v6, time_mix_parameters(run.config(), is_v6)); };
   };
   // Numbers are moved; computed are sums of two gradients of shift_1d alone.
   const Tolerances exact = {1e-12, 1e-12, {}};
@@ -201,7 +220,7 @@ std::vector<CaseKind> kinds() {
       case_kind("channel_mix", "a channel mix: x -> y", {2e-6, 5e-6, {}},
                 [](CaseRun& run) {
                   const bool is_v6 = run.config().text_or("variant", "vrwkv") == "vrwkv6";
-                  run_mixer(run, "channel_mix", is_v6, vision_channel_mix_parameters(run.config(), is_v6));
+                  run_mixer(run, "channel_mix", is_v6, channel_mix_parameters(run.config(), is_v6));
                 }),
       case_kind("init", "initial values that do not depend on chance", {1e-6, 0, {}},
                 [](CaseRun& run) {
@@ -220,26 +239,5 @@ std::vector<CaseKind> kinds() {
 const RegisterCases registered("vision_rwkv", kinds());
 
 }  // namespace
-
-const char* vision_mixer_kind(bool is_v6) { return is_v6 ? "vision_rwkv6" : "vision_rwkv"; }
-
-Node vision_time_mix_parameters(const CaseConfig& config, bool is_v6) {
-  auto parameters = shift_parameters(config, is_v6);
-  parameters.emplace_back("key_norm", Node(config.flag_or("key_norm", false)));
-  if (is_v6) {
-    parameters.emplace_back("mix_rank", Node(config.integer_or("time_mix_extra_dim", 32, 1, most_channels)));
-    parameters.emplace_back("decay_rank", Node(config.integer_or("time_decay_extra_dim", 64, 1, most_channels)));
-  } else {
-    parameters.emplace_back("kernel_form", Node(form_of(config) == BiWkvForm::paper ? "paper" : "official_cuda"));
-  }
-  return map_of(parameters);
-}
-
-Node vision_channel_mix_parameters(const CaseConfig& config, bool is_v6) {
-  auto parameters = shift_parameters(config, is_v6);
-  parameters.emplace_back("key_norm", Node(config.flag_or("key_norm", false)));
-  parameters.emplace_back("hidden_rate", Node(config.number_or("hidden_rate", 4)));
-  return map_of(parameters);
-}
 
 }  // namespace rwkvlab
