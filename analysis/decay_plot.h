@@ -42,10 +42,10 @@ struct DecayPlotOptions {
   std::filesystem::path output;  ///< .svg, .pdf or .png.
   bool half_life = false;        ///< Half-life in tokens, ln(2) exp(-w), on a logarithmic axis, instead of the decay.
   bool over_training =
-      false;             ///< One panel per layer: median, quartiles and 5 to 95 % of the channels against the step.
-  bool profile = false;  ///< Of spatial decays: the weight against the distance.
+      false;  ///< One panel per layer: median, quartiles and 5 to 95 % of the channels against the step.
   std::optional<std::int64_t> step;  ///< Of a run file: the last record at or before this step. Not with over_training.
   std::string title;
+  bool profile = false;  ///< Of spatial decays: the weight against the distance.
 };
 
 /// Draws the decay exp(-exp(w)) of every channel, sorted from slow to fast, one line per layer (as in "RWKV:
