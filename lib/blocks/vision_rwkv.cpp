@@ -73,11 +73,11 @@ void describe_time_mix(Fields<TimeMixParams>& f) {
 }
 
 // The official ramp, or one number for all channels.
-Initialiser mix_initial(const std::string& mode, Initialiser fancy) {
+Initialiser mix_initial(const std::string& mode, const Initialiser& fancy) {
   return mode == "fancy" ? fancy : initialise::constant(mode == "local" ? 1 : 0.5);
 }
 
-Initialiser rate_initial(const std::string& mode, Initialiser fancy) {
+Initialiser rate_initial(const std::string& mode, const Initialiser& fancy) {
   return mode == "fancy" ? fancy : initialise::constant(mode == "local" ? 1 : 0);
 }
 
