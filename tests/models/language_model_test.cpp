@@ -379,6 +379,13 @@ void expect_config_error(Body&& body, const std::string& part) {
   }
 }
 
+TEST(LanguageModel, RefusesMixersOfImages) {
+  for (const std::string slot : {"time_mix", "channel_mix"}) {
+    expect_config_error([&] { make_language_model(params_of("{" + slot + ": {kind: vision_rwkv}}"), 11); },
+                        "the " + slot + " 'vision_rwkv' is for images");
+  }
+}
+
 TEST(LanguageModel, ImpossibleCombinations) {
   expect_config_error([] { make_language_model(params_of("{}")); }, "vocabulary size is unknown");
   expect_config_error([] { make_language_model(params_of("{vocabulary_size: 10}"), 11); }, "the data has 11 tokens");
