@@ -83,7 +83,8 @@ Figure profile_figure(const std::vector<LayerDecay>& layers) {
   figure.caption = "Line: median of the channels; band: 25 to 75 %.";
   figure.columns = std::min(count, panel_columns);
   figure.width_cm = count == 1 ? 14 : 18;
-  figure.height_cm = count == 1 ? 9 : 2.4 + 4.6 * ((count + figure.columns - 1) / figure.columns);
+  const int rows = (count + figure.columns - 1) / figure.columns;
+  figure.height_cm = count == 1 ? 9 : 2.4 + 4.6 * rows;
   return figure;
 }
 

@@ -50,7 +50,7 @@ void write_statistics(RunFileWriter& writer, const std::string& path, std::int64
 }  // namespace
 
 Recorder::Recorder(RunFileWriter writer, const LogParams& log, RecorderSite site)
-    : writer_(std::move(writer)), log_(log), site_(site) {
+    : writer_(std::move(writer)), log_(log), site_(std::move(site)) {
   writer_.declare_metric("train/loss", site_.unit.text(), "Mean loss of the step's batch, before the update.");
   writer_.declare_metric("train/learning_rate", "1", "Learning rate before the parameters' own scales.");
   writer_.declare_metric("train/gradient_norm", "1", "Norm of all gradients before clipping.");
