@@ -20,6 +20,7 @@ struct Quantity {
   std::string name, field, title;
   double factor = 1;  ///< from the file's unit to that of the title
   bool logarithmic_x = true, logarithmic_y = true;
+  std::string option = {};  ///< of the benchmark, without which it does not measure this
 };
 
 /// One sort of benchmark.
@@ -31,16 +32,17 @@ struct Bench {
 };
 
 const Bench& generation_bench() {
-  static const Bench bench = {"generate",
-                              "positions",
-                              "position",
-                              "position of the token",
-                              1,  // The token behind none is the first.
-                              false,
-                              {{"time", "token_seconds", "time of a token (ms)", 1e3},
-                               {"state", "state_bytes", "state (MB)", 1e-6},
-                               {"memory", "peak_tensor_bytes", "memory (MB)", 1e-6},
-                               {"cumulative", "cumulative_seconds", "time of all tokens (s)", 1, false, false}}};
+  static const Bench bench = {
+      "generate",
+      "positions",
+      "position",
+      "position of the token",
+      1,  // The token behind none is the first.
+      false,
+      {{"time", "token_seconds", "time of a token (ms)", 1e3},
+       {"state", "state_bytes", "state (MB)", 1e-6},
+       {"memory", "peak_tensor_bytes", "memory (MB)", 1e-6},
+       {"cumulative", "cumulative_seconds", "time of all tokens (s)", 1, false, false, "--cumulative"}}};
   return bench;
 }
 
@@ -54,6 +56,21 @@ const Bench& context_bench() {
                               {{"time", "step_seconds", "time of a step (s)", 1, true, false},
                                {"memory", "peak_tensor_bytes", "memory (MB)", 1e-6, true, false},
                                {"throughput", "tokens_per_second", "tokens per second", 1, true, false}}};
+  return bench;
+}
+
+const Bench& resolution_bench() {
+  static const Bench bench = {
+      "resolution",
+      "sides",
+      "side",
+      "side of the image (pixels)",
+      0,
+      true,
+      {{"time", "forward_seconds", "time of a forward pass (s)"},
+       {"memory", "forward_peak_tensor_bytes", "memory (MB)", 1e-6},
+       {"training_time", "training_seconds", "time of a forward and backward pass (s)", 1, true, true, "--training"},
+       {"training_memory", "training_peak_tensor_bytes", "memory (MB)", 1e-6, true, true, "--training"}}};
   return bench;
 }
 
@@ -91,12 +108,13 @@ std::vector<Json> read_reports(const std::vector<std::filesystem::path>& files, 
   return reports;
 }
 
-double number_at(const Json& report, const Json& point, const std::string& field, const Bench& bench) {
+double number_at(const Json& report, const Json& point, const std::string& field, const std::string& option,
+                 const Bench& bench) {
   if (point.is_object() && point.contains(field) && point[field].is_number()) return point[field].get<double>();
   throw DataError(fmt::format("the report of {} has no {}{}", report["workload"].get<std::string>(), field,
-                              field == "cumulative_seconds"
-                                  ? fmt::format("; measure with `rwkvlab bench {} --cumulative`", bench.command)
-                                  : fmt::format(" in one of its {}", bench.points)));
+                              option.empty()
+                                  ? fmt::format(" in one of its {}", bench.points)
+                                  : fmt::format("; measure with `rwkvlab bench {} {}`", bench.command, option)));
 }
 
 /// What tells the reports apart besides their workloads.
@@ -136,8 +154,8 @@ Figure bench_figure(const Bench& bench, const BenchPlotOptions& options) {
     curve.color = static_cast<int>(panel.curves.size());
     curve.has_points = true;
     for (const Json& point : report[bench.points]) {
-      curve.x.push_back(number_at(report, point, bench.x, bench) + bench.first_x);
-      curve.y.push_back(number_at(report, point, quantity.field, bench) * quantity.factor);
+      curve.x.push_back(number_at(report, point, bench.x, {}, bench) + bench.first_x);
+      curve.y.push_back(number_at(report, point, quantity.field, quantity.option, bench) * quantity.factor);
     }
     panel.curves.push_back(std::move(curve));
   }
@@ -158,7 +176,8 @@ Figure bench_figure(const Bench& bench, const BenchPlotOptions& options) {
   figure.legend = Legend::right;
   figure.width_cm = 16;
   figure.caption = quantity.name == "cumulative" ? "Tokens generated one by one, timed once." : common_text(reports);
-  if (quantity.name == "memory") figure.caption = "The most that tensors held, weights included.";
+  if (quantity.name == "memory" || quantity.name == "training_memory")
+    figure.caption = "The most that tensors held, weights included.";
   if (quantity.name == "state") figure.caption = "What is carried from token to token.";
   figure.panels.push_back(std::move(panel));
   return figure;
@@ -168,15 +187,20 @@ Figure bench_figure(const Bench& bench, const BenchPlotOptions& options) {
 
 std::vector<std::string> generation_quantities() { return names_of(generation_bench()); }
 std::vector<std::string> context_quantities() { return names_of(context_bench()); }
+std::vector<std::string> resolution_quantities() { return names_of(resolution_bench()); }
 
 Figure generation_figure(const BenchPlotOptions& options) { return bench_figure(generation_bench(), options); }
 Figure context_figure(const BenchPlotOptions& options) { return bench_figure(context_bench(), options); }
+Figure resolution_figure(const BenchPlotOptions& options) { return bench_figure(resolution_bench(), options); }
 
 FigureFiles plot_generation(const BenchPlotOptions& options) {
   return draw_figure(generation_figure(options), options.output);
 }
 FigureFiles plot_context(const BenchPlotOptions& options) {
   return draw_figure(context_figure(options), options.output);
+}
+FigureFiles plot_resolution(const BenchPlotOptions& options) {
+  return draw_figure(resolution_figure(options), options.output);
 }
 
 }  // namespace rwkvlab

@@ -239,6 +239,9 @@ void add_plot_command(Program& program) {
                  generation_quantities(), plot_generation);
   add_bench_plot(program, *plot, "context", "time and memory of a training step against the context (bench context)",
                  context_quantities(), plot_context);
+  add_bench_plot(program, *plot, "resolution",
+                 "time and memory of models of images against the size of the images (bench resolution)",
+                 resolution_quantities(), plot_resolution);
 }
 
 }  // namespace rwkvlab::cli

@@ -61,6 +61,22 @@ TEST(ContextFigure, StartsAtZeroAndNamesTheContexts) {
   EXPECT_EQ(figure.panels[0].y.range->first, 0);
 }
 
+TEST(ResolutionFigure, IsDrawnOverTheSideAndAsksForTrainingWhereItIsMissing) {
+  TemporaryFolder folder;
+  folder.make("r.json", R"([{"workload": "vrwkv-tiny", "threads": 1, "precision": "float32", "batch": 1, "sides": [
+      {"side": 224, "tokens": 196, "forward_seconds": 0.5, "forward_peak_tensor_bytes": 3e6},
+      {"side": 448, "tokens": 784, "forward_seconds": 2.0, "forward_peak_tensor_bytes": 9e6}]}])");
+  BenchPlotOptions options;
+  options.files = {folder / "r.json"};
+  options.y = "memory";
+  const Figure figure = resolution_figure(options);
+  EXPECT_THAT(figure.panels[0].curves[0].x, ElementsAre(224, 448));
+  EXPECT_THAT(figure.panels[0].curves[0].y, ElementsAre(3, 9));
+  EXPECT_THAT(figure.caption, HasSubstr("weights included"));
+  options.y = "training_time";
+  EXPECT_THAT(message_of<DataError>([&] { resolution_figure(options); }), HasSubstr("--training"));
+}
+
 TEST(BenchFigures, RefuseWhatIsNoResult) {
   TemporaryFolder folder;
   folder.make("a.json", generation);
