@@ -31,6 +31,7 @@ std::vector<std::int64_t> checked_contexts(const ContextBenchOptions& options) {
 }  // namespace
 
 ContextBenchReport bench_context(const TrainWorkload& workload, const ContextBenchOptions& options) {
+  require_language_model(workload, "context");
   ContextBenchReport report;
   report.workload = workload.name;
   report.threads = kernels::threads();

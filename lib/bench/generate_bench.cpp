@@ -121,12 +121,13 @@ TrainWorkload generate_workload(const std::string& name) {
 }
 
 std::vector<std::string> generate_workload_names() {
-  std::vector<std::string> names = train_workload_names();
+  std::vector<std::string> names = language_workload_names();
   names.emplace_back(world_model);
   return names;
 }
 
 GenerateBenchReport bench_generate(const TrainWorkload& workload, const GenerateBenchOptions& options) {
+  require_language_model(workload, "generate");
   GenerateBenchReport report;
   report.workload = workload.name;
   report.format = kernels::name(options.format);

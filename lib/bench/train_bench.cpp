@@ -111,11 +111,22 @@ class Products {
 
 }  // namespace
 
-std::vector<std::string> train_workload_names() {
+std::vector<std::string> language_workload_names() {
   std::vector<std::string> names = {"small", "169m"};
   for (const NamedModel& model : named_models()) {
     for (const char* const size : {"small", "169m"}) names.push_back(fmt::format("{}-{}", model.name, size));
   }
+  return names;
+}
+
+void require_language_model(const TrainWorkload& workload, const char* bench) {
+  if (!workload.image_model) return;
+  throw ConfigError(fmt::format("'{}' is a model of images, and `bench {}` needs one of tokens, such as {}",
+                                workload.name, bench, fmt::join(language_workload_names(), ", ")));
+}
+
+std::vector<std::string> train_workload_names() {
+  std::vector<std::string> names = language_workload_names();
   for (const NamedImageModel& model : named_image_models()) names.emplace_back(model.name);
   return names;
 }

@@ -33,6 +33,10 @@ struct TrainWorkload {
 /// pixels, batch 16. Throws ConfigError for another name.
 TrainWorkload train_workload(const std::string& name);
 std::vector<std::string> train_workload_names();
+/// Those of language models.
+std::vector<std::string> language_workload_names();
+/// Throws ConfigError when the workload is a model of images; `bench` names the benchmark that needs tokens.
+void require_language_model(const TrainWorkload& workload, const char* bench);
 /// What an experiment file trains, without its accumulation. Throws ConfigError or DataError.
 TrainWorkload train_workload(const LoadedExperiment& loaded);
 

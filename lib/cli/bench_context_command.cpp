@@ -39,7 +39,7 @@ void add_bench_context(CLI::App& bench, Program& program) {
       "context", "time a training step at several lengths of the context, with equally many tokens, in turns");
   command->add_option("WORKLOAD", arguments->names,
                       fmt::format("{}, or experiment files (.yaml); default: {}",
-                                  fmt::join(train_workload_names(), ", "), fmt::join(arguments->names, " ")));
+                                  fmt::join(language_workload_names(), ", "), fmt::join(arguments->names, " ")));
   command
       ->add_option("--contexts", arguments->options.contexts,
                    fmt::format("lengths, as in 256,1024; default: {}", fmt::join(arguments->options.contexts, ",")))

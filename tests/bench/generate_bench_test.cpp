@@ -85,6 +85,7 @@ TEST(GenerateBench, PrintsTextAndJson) {
   EXPECT_EQ(all[0]["positions"][0]["position"], 2);
   EXPECT_GT(all[0]["positions"][0]["share_of_read_bandwidth"], 0);
   EXPECT_THROW(generate_workload("rwkv9"), ConfigError);
+  EXPECT_THROW(bench_generate(generate_workload("vrwkv-tiny"), {}), ConfigError);  // It has no tokens to generate.
   EXPECT_EQ(generate_workload("rwkv7-0.1b").model.vocabulary_size, 65536);
 }
 
