@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests need, builds everything, and the layers below `run` with sanitizers too, runs all tests and the style checks.
+# Installs what the tests need, builds everything, and the layers above `train` with sanitizers too, runs all tests and the style checks.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -20,7 +20,7 @@ ctest --preset release --no-tests=error
 
 # The layers that compute and parse. The preset without RWKVLAB_LAST_LAYER sanitizes everything, which takes twice as long.
 echo "== Build and tests with sanitizers"
-cmake --preset asan -DRWKVLAB_LAST_LAYER=record
+cmake --preset asan -DRWKVLAB_LAST_LAYER=data
 cmake --build --preset asan
 ctest --preset asan --no-tests=error
 
