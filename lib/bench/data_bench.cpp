@@ -41,8 +41,8 @@ TrainWorkload data_workload(const std::string& name) {
     if (name != data.name) continue;
     TrainWorkload workload = train_workload("small");
     workload.name = name;
-    workload.data = build_token_data(
-        make_choice(data_slot, data.kind, parse_yaml(data.parameters, data.name)), DataSite{{}, 1});
+    workload.data =
+        build_token_data(make_choice(data_slot, data.kind, parse_yaml(data.parameters, data.name)), DataSite{{}, 1});
     workload.model.vocabulary_size = workload.data->vocabulary();
     workload.l2wrap = 0;
     workload.context = 512;  // Tasks have their own length, up to this.

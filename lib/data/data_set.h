@@ -35,7 +35,8 @@ struct DataSite {
 };
 
 /// A source of batches, of tokens or of images. Const and without hidden state: the same seed and step give the same
-/// batch on every machine, so a resumed run needs to remember nothing but its step. Calls from several threads are safe.
+/// batch on every machine, so a resumed run needs to remember nothing but its step. Calls from several threads are
+/// safe.
 class DataSet {
  public:
   virtual ~DataSet() = default;

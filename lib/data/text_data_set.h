@@ -24,8 +24,8 @@ struct TextDataSetParts {
   std::uint64_t seed = 0;
 };
 
-/// See TokenDataSet. The held-out end is read with the last training token before it as its first input, so that each of its
-/// tokens is a target; the first token of a held-out text of its own is none.
+/// See TokenDataSet. The held-out end is read with the last training token before it as its first input, so that each
+/// of its tokens is a target; the first token of a held-out text of its own is none.
 class TextDataSet final : public TokenDataSet {
  public:
   explicit TextDataSet(TextDataSetParts parts);

@@ -116,16 +116,16 @@ void refuse_beyond_memory(const LoadedExperiment& loaded, Module& model, const A
   const TrainingMemory needed = describe_model(model, describe_options(model, train)).memory;
   if (needed.total() <= available.bytes) return;
   const MapEntry* const entry = loaded.tree.find_entry("model");
-  throw_problem(entry == nullptr ? loaded.tree.place() : entry->place,
-                fmt::format("this training needs {} of memory at its peak, and {} are available ({})",
-                            bytes_text(needed.total()), bytes_text(available.bytes), available.limited_by),
-                fmt::format("parameters {}, optimiser {}, activations and gradients {}. Lower train.batch (now {}; "
-                            "train.accumulate makes up for it), {}, model.layers or model.width",
-                            bytes_text(needed.parameters), bytes_text(needed.optimizer), bytes_text(needed.peak),
-                            train.batch,
-                            dynamic_cast<const LanguageModel*>(&model) == nullptr
-                                ? std::string("the size of the images")
-                                : fmt::format("train.context (now {})", train.context)));
+  throw_problem(
+      entry == nullptr ? loaded.tree.place() : entry->place,
+      fmt::format("this training needs {} of memory at its peak, and {} are available ({})", bytes_text(needed.total()),
+                  bytes_text(available.bytes), available.limited_by),
+      fmt::format("parameters {}, optimiser {}, activations and gradients {}. Lower train.batch (now {}; "
+                  "train.accumulate makes up for it), {}, model.layers or model.width",
+                  bytes_text(needed.parameters), bytes_text(needed.optimizer), bytes_text(needed.peak), train.batch,
+                  dynamic_cast<const LanguageModel*>(&model) == nullptr
+                      ? std::string("the size of the images")
+                      : fmt::format("train.context (now {})", train.context)));
 }
 
 }  // namespace rwkvlab

@@ -74,7 +74,8 @@ std::string kind_of(const Node* choice) {
   return kind != nullptr && kind->is_string() ? kind->string() : "";
 }
 
-// A model of images has an objective of its own, and an image has no tokens that `train.context` could count: it is one.
+// A model of images has an objective of its own, and an image has no tokens that `train.context` could count: it is
+// one.
 void fill_in_for_images(Node& tree, Diagnostics& problems) {
   const std::string objective = objective_of_model(kind_of(tree.find("model")));
   if (objective.empty()) return;

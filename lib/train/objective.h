@@ -66,7 +66,7 @@ struct Evaluation {
   double loss = 0;                ///< mean, in this unit
   double bits_per_byte = 0;       ///< Σ nats / ln 2 / bytes of the source text; 0 when the data knows no bytes
   double bits_per_character = 0;  ///< the same over its UTF-8 characters
-  std::int64_t tokens = 0;  ///< that count, or images, pixels, patches
+  std::int64_t tokens = 0;        ///< that count, or images, pixels, patches
   std::int64_t bytes = 0;
   /// Each row's share of counted tokens whose target has the largest logit of all (the first of equal ones), averaged
   /// over the rows that have counted tokens.

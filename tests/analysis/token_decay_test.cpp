@@ -34,7 +34,8 @@ class TokenDecay : public ::testing::Test {
     const Node tree = resolve(parse_yaml(text, "small.yaml"), experiment_schema());
     const Experiment e = bind<Experiment>(tree, experiment_schema());
     const auto tokenizer = Tokenizer::characters({U'\n', U' ', U'a', U'b', U'c'});
-    const auto model = make_root(build_kind<Module, ModelSite>("model", e.model, ModelSite{.vocabulary = tokenizer.size()}));
+    const auto model =
+        make_root(build_kind<Module, ModelSite>("model", e.model, ModelSite{.vocabulary = tokenizer.size()}));
     model->allocate(3);
     // At the start the correction of the decay is zero, and all tokens would look alike.
     for (Parameter* const parameter : model->parameters()) {

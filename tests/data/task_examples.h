@@ -20,9 +20,9 @@ struct Example {
   std::vector<std::int64_t> tokens, targets;
 };
 
-inline std::unique_ptr<TokenDataSet> build_task(const std::string& kind, const std::string& yaml, std::uint64_t seed = 1) {
-  return build_token_data(make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")),
-                                       DataSite{"", seed});
+inline std::unique_ptr<TokenDataSet> build_task(const std::string& kind, const std::string& yaml,
+                                                std::uint64_t seed = 1) {
+  return build_token_data(make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")), DataSite{"", seed});
 }
 
 inline std::string refused_task(const std::string& kind, const std::string& yaml) {

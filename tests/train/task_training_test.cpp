@@ -15,8 +15,7 @@ namespace {
 using testing::HasSubstr;
 
 std::unique_ptr<TokenDataSet> task(const std::string& kind, const std::string& yaml) {
-  return build_token_data(make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")),
-                                       DataSite{"", 1});
+  return build_token_data(make_choice(data_slot, kind, parse_yaml(yaml, "test.yaml")), DataSite{"", 1});
 }
 
 Tensor integers(const Shape& shape, const std::vector<std::int64_t>& values) {

@@ -45,9 +45,9 @@ struct TaskDataSetParts {
   std::vector<TaskPart> training, evaluation;
 };
 
-/// See TokenDataSet. A batch holds examples of one set only, so all its rows have the same length; the last batch of a set
-/// has the rows that are left. Example i of a set depends on (seed, kind, training or evaluation, place of the set in
-/// its list, i) alone. Held-out batches take turns between the sets, so that any number of them covers all sets.
+/// See TokenDataSet. A batch holds examples of one set only, so all its rows have the same length; the last batch of a
+/// set has the rows that are left. Example i of a set depends on (seed, kind, training or evaluation, place of the set
+/// in its list, i) alone. Held-out batches take turns between the sets, so that any number of them covers all sets.
 class TaskDataSet final : public TokenDataSet {
  public:
   explicit TaskDataSet(TaskDataSetParts parts);
