@@ -10,18 +10,24 @@ thread_local Bfloat16Products* newest = nullptr;
 }  // namespace
 
 ProductOperand ProductOperand::rounded(const Tensor& values) {
-  ProductOperand result;
-  result.rounded_ = Buffer::allocate(static_cast<std::size_t>(values.elements()) * sizeof(kernels::Bfloat16));
+  ProductOperand result = empty(values.shape(), values.dtype(), true);
   if (!ShapeOnly::active()) {
-    kernels::round_to_bfloat16(values.elements(), values.data<float>(),
-                               reinterpret_cast<kernels::Bfloat16*>(result.rounded_->data()));
+    kernels::round_to_bfloat16(values.elements(), values.data<float>(), result.bfloat16());
   }
   return result;
 }
 
-const kernels::Bfloat16* ProductOperand::bfloat16() const {
-  return reinterpret_cast<const kernels::Bfloat16*>(rounded_->data());
+ProductOperand ProductOperand::empty(const Shape& shape, DType type, bool is_bfloat16) {
+  ProductOperand result;
+  if (is_bfloat16) {
+    result.rounded_ = Buffer::allocate(static_cast<std::size_t>(shape.elements()) * sizeof(kernels::Bfloat16));
+  } else {
+    result.values_ = Tensor::empty(shape, type);
+  }
+  return result;
 }
+
+kernels::Bfloat16* ProductOperand::bfloat16() const { return reinterpret_cast<kernels::Bfloat16*>(rounded_->data()); }
 
 Bfloat16Products::Bfloat16Products(bool active) : active_(active), previous_(newest) { newest = this; }
 Bfloat16Products::~Bfloat16Products() { newest = previous_; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/bfloat16.h"
@@ -17,12 +18,23 @@ class ProductOperand {
   ProductOperand(Tensor values) : values_(std::move(values)) {}  // NOLINT(google-explicit-constructor): any tensor is.
   /// Rounds to nearest even (kernels/bfloat16.h), in memory of its own.
   static ProductOperand rounded(const Tensor& values);
+  /// Room for values that a kernel will write: of `type`, or, where `is_bfloat16`, rounded.
+  static ProductOperand empty(const Shape& shape, DType type, bool is_bfloat16);
 
   bool is_bfloat16() const { return rounded_ != nullptr; }
   /// Of operands that were not rounded.
   const Tensor& values() const { return values_; }
   /// Null in shape-only mode.
-  const kernels::Bfloat16* bfloat16() const;
+  kernels::Bfloat16* bfloat16() const;
+  /// The memory of either, by its type: float, double or kernels::Bfloat16.
+  template <class Operand>
+  Operand* data() const {
+    if constexpr (std::is_same_v<Operand, kernels::Bfloat16>) {
+      return bfloat16();
+    } else {
+      return values_.data<Operand>();
+    }
+  }
 
  private:
   Tensor values_;

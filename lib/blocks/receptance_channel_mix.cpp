@@ -49,13 +49,32 @@ class ReceptanceChannelMix final : public ShiftedMixer {
 
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
+      if (const StoredWeights* const weights = receptance_ != nullptr ? weights_for_step(x, context) : nullptr) {
+        const auto stored = stored_rows(*weights, std::array<const Linear*, 3>{key_, receptance_, value_});
+        if (stored) return step(*stored, x, context);
+      }
+      if (receptance_ != nullptr) survey_step_order({key_, receptance_, value_});
       const std::vector<Var> blends = shifted(x, context);
-      const Var k = key_->forward(blends[0], context);
-      Var out = value_->forward(activation(activation_, k), context);
+      Var out = value_->forward_hidden(*key_, activation_, blends[0], context);
       if (receptance_ != nullptr) out = gate(Activation::sigmoid, receptance_->forward(blends[1], context), out);
       probe(context, "out", out);
       return out;
     });
+  }
+
+  /// One token of generation (blocks/token_step.h), with what is stored of key, receptance and value.
+  Var step(const std::array<kernels::StoredRows, 3>& stored, const Var& x, const ForwardContext& context) const {
+    const std::int64_t sequences = x.shape()[0], hidden = sequences * hidden_, count = sequences * width_;
+    StepMemory memory(blend_lines(sequences) + StepMemory::lines(hidden) + StepMemory::lines(count));
+    const std::vector<const float*> blends = step_blends(x, context, memory);
+    float *const k = memory.take(hidden), *const r = memory.take(count);
+    const kernels::RowProduct products[] = {{stored[0], blends[0], k}, {stored[1], blends[1], r}};
+    kernels::row_products(products, sequences);
+    kernels::activation_forward<float>(activation_, hidden, k, k);
+    const Tensor out = Tensor::empty(x.shape());
+    kernels::row_product(stored[2], sequences, k, out.data<float>());
+    kernels::gate_forward<float>(Activation::sigmoid, count, r, out.data<float>(), out.data<float>());
+    return Var(out);
   }
 
   std::string summary() const override { return fmt::format("{}, {} hidden channels", name_of(version_), hidden_); }

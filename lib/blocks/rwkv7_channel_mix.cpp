@@ -41,11 +41,27 @@ class Rwkv7ChannelMix final : public ShiftedMixer {
 
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
-      const Var k = key_->forward(shifted(x, context)[0], context);
-      Var out = value_->forward(activation(Activation::squared_relu, k), context);
+      if (const StoredWeights* const weights = weights_for_step(x, context)) {
+        const auto stored = stored_rows(*weights, std::array<const Linear*, 2>{key_, value_});
+        if (stored) return step(*stored, x, context);
+      }
+      Var out = value_->forward_hidden(*key_, Activation::squared_relu, shifted(x, context)[0], context);
       probe(context, "out", out);
       return out;
     });
+  }
+
+  /// One token of generation (blocks/token_step.h), with what is stored of key and value.
+  Var step(const std::array<kernels::StoredRows, 2>& stored, const Var& x, const ForwardContext& context) const {
+    const std::int64_t sequences = x.shape()[0], hidden = sequences * hidden_;
+    StepMemory memory(blend_lines(sequences) + StepMemory::lines(hidden));
+    const float* const blend = step_blends(x, context, memory)[0];
+    float* const k = memory.take(hidden);
+    kernels::row_product(stored[0], sequences, blend, k);
+    kernels::activation_forward<float>(Activation::squared_relu, hidden, k, k);
+    const Tensor out = Tensor::empty(x.shape());
+    kernels::row_product(stored[1], sequences, k, out.data<float>());
+    return Var(out);
   }
 
   std::string summary() const override { return fmt::format("rwkv7, {} hidden channels", hidden_); }

@@ -147,11 +147,12 @@ void forward_tiles(const Wkv7Forward<Real>& call) {
 
 }  // namespace
 
-/// A wider tile reads the keys' numbers less often; a narrower one wastes less on small heads, and makes more units.
+/// A wider tile reads the keys' numbers less often; a narrower one wastes less on small heads, and makes more units for
+/// the threads. The bits are the same, because no sum crosses value channels.
 template <class Real>
 void wkv7_forward(const Wkv7Forward<Real>& call) {
   if (is_wkv7_step(call)) return wkv7_step(call);
-  if (call.size.value_size <= 32 || call.size.states() < 8) {
+  if (call.size.value_size <= 32 || call.size.states() < 2 * threads()) {
     forward_tiles<32>(call);
   } else {
     forward_tiles<64>(call);

@@ -6,9 +6,12 @@
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/embedding.h"
+#include "autograd/ops/feed_forward.h"
 #include "autograd/ops/group_norm.h"
 #include "autograd/ops/layer_norm.h"
 #include "autograd/ops/linear.h"
+#include "autograd/stored_weights.h"
+#include "kernels/feed_forward.h"
 
 namespace rwkvlab {
 
@@ -24,6 +27,21 @@ Var Linear::forward(const Var& x, const ForwardContext& context) const {
     probe(context, "output", y);
     return y;
   });
+}
+
+Var Linear::forward_hidden(const Linear& hidden, Activation kind, const Var& x, const ForwardContext& context) const {
+  // Weights in a format of inference are for one product each, and whoever listens wants every layer by itself.
+  const bool apart = bias_ != nullptr || hidden.bias_ != nullptr || !kernels::slope_follows_from_value(kind) ||
+                     context.listener != nullptr || StoredWeights::current() != nullptr ||
+                     StoredWeights::Survey::current() != nullptr;
+  if (apart) return forward(activation(kind, hidden.forward(x, context)), context);
+  if (context.probes != nullptr) {
+    const PauseRecording unrecorded;  // Only to be looked at: what is trained does not depend on who looks.
+    hidden.forward(x, context);
+  }
+  Var y = feed_forward(kind, x, hidden.weight_.var, weight_.var);
+  probe(context, "output", y);
+  return y;
 }
 
 std::string Linear::summary() const { return fmt::format("{} -> {}", inputs_, outputs_); }

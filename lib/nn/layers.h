@@ -1,6 +1,7 @@
 // The layers that blocks are made of.
 #pragma once
 
+#include "kernels/activation.h"
 #include "nn/module.h"
 
 namespace rwkvlab {
@@ -10,6 +11,9 @@ class Linear : public Module {
  public:
   Linear(std::int64_t inputs, std::int64_t outputs, Initialiser initial, bool has_bias = false);
   Var forward(const Var& x, const ForwardContext& context) const;
+  /// This layer of f(hidden(x)), `kind` being f: both layers at once where one operation can (feed_forward), which then
+  /// counts as the caller's in profiles.
+  Var forward_hidden(const Linear& hidden, kernels::Activation kind, const Var& x, const ForwardContext& context) const;
   /// [outputs, inputs].
   const Var& weight() const { return weight_.var; }
   std::string summary() const override;

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "autograd/ops/elementwise.h"
 #include "base/error.h"
 #include "tests/support/gradient_check.h"
 
@@ -39,6 +42,45 @@ TEST(LinearLayer, ComputesAndDifferentiates) {
     EXPECT_EQ(layer.summary(), "5 -> 3");
     const Var x = Var::leaf(normal_tensor({2, 4, 5}, "x"));
     EXPECT_TRUE(test::gradients_agree(leaves_of(layer, "x", x), [&] { return std::vector{layer.forward(x, {})}; }));
+  }
+}
+
+// Two layers under one root, as channel mixes have them.
+struct TwoLayers final : Module {
+  explicit TwoLayers(bool has_bias)
+      : key(child<Linear>("key", 5, 7, initialise::constant(0), has_bias)),
+        value(child<Linear>("value", 7, 3, initialise::constant(0), has_bias)) {
+    set_path("ffn");
+    allocate(1, DType::f64);
+    randomise(*this);
+  }
+  Linear &key, &value;
+};
+
+struct NamedProbes final : ProbeSink {
+  void probe(const std::string& path, const Var& value, std::string_view) override {
+    values[path] = value.value().to_doubles();
+  }
+  std::map<std::string, std::vector<double>> values;
+};
+
+TEST(LinearLayer, OfAHiddenLayerIsBothLayersAndDifferentiates) {
+  for (const kernels::Activation kind : {kernels::Activation::squared_relu, kernels::Activation::silu}) {
+    for (const bool has_bias : {false, true}) {
+      const TwoLayers layers(has_bias);
+      const Var x = Var::leaf(normal_tensor({2, 4, 5}, "x"));
+      const auto both = [&](const ForwardContext& context) {
+        return layers.value.forward_hidden(layers.key, kind, x, context);
+      };
+      EXPECT_TRUE(test::gradients_agree(leaves_of(layers, "x", x), [&] { return std::vector{both({})}; }));
+      const Var apart = layers.value.forward(activation(kind, layers.key.forward(x, {})), {});
+      NamedProbes probes;
+      ForwardContext looked_at;
+      looked_at.probes = &probes;
+      EXPECT_EQ(both(looked_at).value().to_doubles(), apart.value().to_doubles());
+      EXPECT_EQ(probes.values["ffn.value.output"], apart.value().to_doubles());
+      EXPECT_EQ(probes.values["ffn.key.output"], layers.key.forward(x, {}).value().to_doubles());
+    }
   }
 }
 
