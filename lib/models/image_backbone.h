@@ -80,6 +80,9 @@ class ImageBackbone final : public Module {
 
   /// The patches of images of the model's own size.
   GridSize grid() const { return grid_; }
+  /// Those that positions are learned for.
+  GridSize position_grid() const { return stored_grid_; }
+  const ImageBackboneParams& params() const { return params_; }
   const ImageLayers& layers() const { return *layers_; }
   std::string summary() const override;
 

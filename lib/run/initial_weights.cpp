@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "models/official_checkpoint.h"
+#include "run/encoder_weights.h"
 #include "train/checkpoint.h"
 
 namespace rwkvlab {
@@ -35,6 +36,18 @@ void with_weights(const LoadedExperiment& loaded, Use&& use) {
   });
 }
 
+constexpr const char* encoder_hint =
+    "\nlayers, width, patch_size, norm, layer_scale, embedding_norm, time_mix and channel_mix must be those of the "
+    "masked autoencoder; token_shift may be another, but for none.";
+
+// Whether the file holds a masked autoencoder and the model is none.
+bool starts_from_encoder(const LoadedExperiment& loaded, const Module& model) {
+  if (!has_image_backbone(model)) return false;
+  bool found = false;
+  with_file(loaded, "", [&](const TensorFile& file) { found = holds_masked_autoencoder(file); });
+  return found;
+}
+
 // Equal numbers of tokens let weights fit that read every token as another piece of text.
 void check_tokenizer(const TensorFile& file, const DataSet& data) {
   const std::string here = data.vocabulary_json();
@@ -60,12 +73,22 @@ void check_initial_weights(const LoadedExperiment& loaded, const Module& model, 
   if (!loaded.experiment.train.start_with_other_tokenizer) {
     with_file(loaded, "", [&](const TensorFile& file) { check_tokenizer(file, data); });
   }
+  if (starts_from_encoder(loaded, model)) {
+    with_file(loaded, encoder_hint, [&](const TensorFile& file) { match_encoder(model, file); });
+    return;
+  }
   with_weights(loaded,
                [&](const TensorFile& file, const LoadOptions& options) { check_weights(model, file, options); });
 }
 
-void load_initial_weights(const LoadedExperiment& loaded, Module& model) {
+std::string load_initial_weights(const LoadedExperiment& loaded, Module& model) {
+  std::string told;
+  if (starts_from_encoder(loaded, model)) {
+    with_file(loaded, encoder_hint, [&](const TensorFile& file) { told = load_encoder(model, file); });
+    return told;
+  }
   with_weights(loaded, [&](const TensorFile& file, const LoadOptions& options) { load_weights(model, file, options); });
+  return told;
 }
 
 }  // namespace rwkvlab

@@ -1,6 +1,8 @@
 // Weights that a training starts from in place of initial values (`train.start_from`).
 #pragma once
 
+#include <string>
+
 #include "data/data_set.h"
 #include "run/experiment.h"
 
@@ -12,8 +14,9 @@ namespace rwkvlab {
 /// tokenizer than that of `data`, unless `train.start_with_other_tokenizer`. Official files do not say which.
 void check_initial_weights(const LoadedExperiment& loaded, const Module& model, const DataSet& data);
 
-/// Reads these weights into an allocated model; does nothing when the experiment names none. Throws DataError as above,
-/// and for weights that are not finite.
-void load_initial_weights(const LoadedExperiment& loaded, Module& model);
+/// Reads these weights into an allocated model; does nothing when the experiment names none. Returns what a person
+/// should be told of it: which weights of a masked autoencoder started a model of another kind, else nothing. Throws
+/// DataError as above, and for weights that are not finite.
+std::string load_initial_weights(const LoadedExperiment& loaded, Module& model);
 
 }  // namespace rwkvlab

@@ -193,7 +193,11 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
 
   built.model->allocate(e.seed);
   const bool keeps_base = tunes_base_weights(e.train.tune);
-  if (keeps_base) load_initial_weights(loaded, *built.model);
+  const auto start = [&] {
+    const std::string told = load_initial_weights(loaded, *built.model);
+    if (!told.empty()) output.line("start  " + told);
+  };
+  if (keeps_base) start();
   Trainer trainer(
       e.train, e.evaluation,
       {built.objective.get(), e.seed, folder.checkpoints(), {loaded.text(), built.data->vocabulary_json()}});
@@ -201,7 +205,7 @@ RunResult run_experiment(const LoadedExperiment& loaded, const RunOptions& optio
   const bool resumed = options.resume && trainer.resume(&skipped);
   for (const std::string& sentence : skipped) output.line("note: " + sentence);
   if (options.resume && !resumed) output.line("no checkpoint yet: starting from step 0");
-  if (!resumed && !keeps_base) load_initial_weights(loaded, *built.model);
+  if (!resumed && !keeps_base) start();
 
   Recorder recorder(open_run_file(folder, loaded, resumed, trainer.position().step), e.log,
                     {built.model.get(), e.train.checkpoint_every, built.objective->unit()});

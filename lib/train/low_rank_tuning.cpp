@@ -19,7 +19,7 @@ namespace {
 struct LowRankTuningParams {
   std::int64_t rank = 8;
   double alpha = 16;
-  std::vector<std::string> matrices = {"blocks.*.weight"};
+  std::vector<std::string> matrices;
   std::vector<std::string> also;
 };
 
@@ -33,8 +33,8 @@ void describe(Fields<LowRankTuningParams>& f) {
   f.add("alpha", &P::alpha, "B A is multiplied by alpha / rank", above(0));
   f.add("matrices", &P::matrices,
         "names or patterns of the matrices that are adapted; what matches and is no matrix stays as it is; `*` stands "
-        "for any characters, dots included, `?` for one")
-      .not_empty();
+        "for any characters, dots included, `?` for one; left out: those of all layers, blocks.*.weight, or "
+        "backbone.layers.*.weight in models of images");
   f.add("also", &P::also, "names or patterns of other parameters that are trained themselves");
 }
 
@@ -46,6 +46,15 @@ struct Adapter {
 };
 
 bool is_matrix(const Parameter& parameter) { return parameter.shape.rank() == 2; }
+
+// The matrices of all layers, under the names that language models and autoencoders, or classifiers and segmenters give
+// them.
+std::vector<std::string> matrices_of_layers(const std::vector<Parameter*>& all) {
+  constexpr const char* of_images = "backbone.layers.*.weight";
+  const bool is_of_images = std::any_of(
+      all.begin(), all.end(), [](const Parameter* parameter) { return matches_glob(parameter->name, of_images); });
+  return {is_of_images ? of_images : "blocks.*.weight"};
+}
 
 // target = factor · op(x) op(y).
 void scaled_product(const ProductSize& size, const Tensor& x, bool transpose_x, const Tensor& y, bool transpose_y,
@@ -61,11 +70,12 @@ class LowRankTuning final : public Tuning {
   LowRankTuning(const LowRankTuningParams& params, const TuningSite& site)
       : Tuning(site, true), params_(params), scale_(params.alpha / static_cast<double>(params.rank)) {
     const std::vector<Parameter*> all = site.model->parameters();
-    for (const std::string& pattern : params.matrices) require_matrix(pattern, all);
+    if (params_.matrices.empty()) params_.matrices = matrices_of_layers(all);
+    for (const std::string& pattern : params_.matrices) require_matrix(pattern, all);
     for (const std::string& pattern : params.also) require_match("train.tune.also", pattern, all);
     std::vector<Parameter*> frozen = all;
     for (const TrainedParameter& entry : trained_parameters(*site.model, site.policy)) {
-      const bool adapted = is_matrix(*entry.parameter) && matches_any(entry.parameter->name, params.matrices);
+      const bool adapted = is_matrix(*entry.parameter) && matches_any(entry.parameter->name, params_.matrices);
       const bool whole = matches_any(entry.parameter->name, params.also);
       if (adapted && whole) {
         throw ConfigError(

@@ -3,14 +3,10 @@
 
 #include <fmt/format.h>
 
+#include "config/base_members.h"
+
 namespace rwkvlab {
 namespace {
-
-// A member of the base as one of the struct that YAML describes.
-template <class M>
-M EvaluationParams::*own(M EvaluationRequest::*member) {
-  return member;
-}
 
 std::string check_tune(const TrainParams& p) {
   if (!tunes_base_weights(p.tune) || !p.start_from.empty()) return "";
@@ -65,13 +61,13 @@ void describe(Fields<EvaluationParams>& f) {
   using P = EvaluationParams;
   f.doc("Evaluation on held-out data, always at the end of the training.");
   f.add("every", &P::every, "steps between evaluations; 0: at the end only", at_least(0)).unit("steps");
-  f.add("batches", own(&P::batches), "at most so many held-out batches; 0: all", at_least(0)).unit("batches");
-  f.add("batch", own(&P::batch), "rows of a batch; 0: as in training", at_least(0)).unit("rows");
-  f.add("context", own(&P::context), "tokens of a row; 0: as in training", at_least(0)).unit("tokens");
-  f.add("carry_state", own(&P::carry_state),
+  f.add("batches", own<P>(&P::batches), "at most so many held-out batches; 0: all", at_least(0)).unit("batches");
+  f.add("batch", own<P>(&P::batch), "rows of a batch; 0: as in training", at_least(0)).unit("rows");
+  f.add("context", own<P>(&P::context), "tokens of a row; 0: as in training", at_least(0)).unit("tokens");
+  f.add("carry_state", own<P>(&P::carry_state),
         "read the text as one sequence, going on from the state that the row before left; false: every row starts from "
         "the empty state");
-  f.add("by_position", own(&P::by_position), "also record the mean loss and the accuracy at each position of a row");
+  f.add("by_position", own<P>(&P::by_position), "also record the mean loss and the accuracy at each position of a row");
   f.add("stop_accuracy", &P::stop_accuracy,
         "end the training after an evaluation whose accuracy is above this; 1: never", between(0, 1));
 }

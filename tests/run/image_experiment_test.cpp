@@ -2,16 +2,22 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "autograd/ops/elementwise.h"
+#include "autograd/ops/image_tokens.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "record/run_file_reader.h"
 #include "run/describe.h"
+#include "run/initial_weights.h"
 #include "run/load_image_model.h"
 #include "run/load_model.h"
 #include "run/run_experiment.h"
 #include "tests/run/make_experiment.h"
+#include "train/checkpoint.h"
 
 namespace rwkvlab {
 namespace {
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -92,6 +98,90 @@ TEST(ImageExperiment, SegmentationAndMaskedAutoencodingHaveTheirOwnMetrics) {
   EXPECT_EQ(hidden.evaluation->unit.text(), "squared error per patch");
   EXPECT_FALSE(hidden.evaluation->accuracy);
   EXPECT_FALSE(RunFileReader(hidden.run_file).has("metrics/eval/accuracy"));
+}
+
+// Values of a parameter of a model.
+std::vector<double> values_of(const Module& model, const std::string& name) {
+  for (const Parameter* const parameter : model.parameters()) {
+    if (parameter->name == name) return parameter->var.value().to_doubles();
+  }
+  return {};
+}
+
+TEST(ImageExperiment, TheEncoderOfAMaskedAutoencoderStartsOtherModels) {
+  const TemporaryFolder folder;
+  const auto hidden = folder.make(
+      "hidden.yaml",
+      "model: {kind: masked_autoencoder, layers: 2, width: 8, patch_size: 3, decoder_layers: 1, decoder_width: 8, "
+      "time_mix: {kind: vision_rwkv, token_shift: previous}, channel_mix: {kind: vision_rwkv, token_shift: "
+      "previous}}\n" +
+          small_data + small_training);
+  run_experiment(load_experiment(hidden), silent(folder / "hidden"));
+  const TensorFile weights = open_tensor_file(weights_file(folder / "hidden"));
+  const auto experiment = [&](const std::string& model, const std::string& data) {
+    return load_experiment(folder.make(
+        "tuned.yaml", "model: {patch_size: 3, " + model + "}\ndata: {" + data +
+                          ", images: 20, held_out_images: 6}\ntrain: {steps: 2, batch: 4, start_from: hidden}\n"));
+  };
+  const std::string classifier = "kind: image_classifier, layers: 2, width: 8";
+  const std::string same = "kind: glyph_pairs, rows: 5, columns: 5, pairs: 1";
+
+  // A larger image: 6 x 6 patches.
+  const LoadedExperiment larger = experiment(classifier, "kind: glyph_pairs, rows: 6, columns: 6, pairs: 1");
+  BuiltExperiment built = build_experiment(larger);
+  built.model->allocate(1);
+  const std::vector<double> head = values_of(*built.model, "head.fc.weight");
+  const std::string told = load_initial_weights(larger, *built.model);
+  EXPECT_THAT(told, HasSubstr("positions doubled and resized from 5 x 5 to 6 x 6; new: head.fc.weight, head.fc.bias"));
+  EXPECT_EQ(values_of(*built.model, "head.fc.weight"), head);
+  for (const std::string name : {"att.key.weight", "att.spatial_decay", "ffn.spatial_mix_k", "ln2.bias"}) {
+    EXPECT_EQ(values_of(*built.model, "backbone.layers.1." + name), weights.tensor("blocks.1." + name).to_doubles())
+        << name;
+  }
+  EXPECT_EQ(values_of(*built.model, "backbone.ln1.weight"), weights.tensor("ln1.weight").to_doubles());
+  const std::vector<double> stored = weights.tensor("pos_embed").to_doubles();
+  const Var twice = scale(Var(weights.tensor("pos_embed")), 2);
+  EXPECT_EQ(values_of(*built.model, "backbone.pos_embed"),
+            resize_grid(twice, {5, 5}, {6, 6}, "bicubic").value().to_doubles());
+
+  // A segmenter of images of the same size, trained, and what it says.
+  const LoadedExperiment segmenter = experiment("kind: image_segmenter, layers: 2, width: 8, class_token: true",
+                                                "kind: shape_segmentation, size: 15, channels: 1");
+  const RunResult run = run_experiment(segmenter, silent(folder / "segment"));
+  EXPECT_THAT(read_text(run.folder / "log.txt", 1 << 20), HasSubstr("start  "));
+  built = build_experiment(segmenter);
+  built.model->allocate(1);
+  EXPECT_THAT(load_initial_weights(segmenter, *built.model),
+              HasSubstr("positions doubled; new: backbone.cls_token, head.1.weight, head.1.bias"));
+  std::vector<double> doubled = stored;
+  for (double& value : doubled) value *= 2;
+  EXPECT_EQ(values_of(*built.model, "backbone.pos_embed"), doubled);
+
+  const auto refusal = [&](const std::string& model, const std::string& data) {
+    return message_of<DataError>([&] { build_experiment(experiment(model, data)); });
+  };
+  EXPECT_THAT(refusal("kind: image_classifier, layers: 3, width: 8", same),
+              AllOf(HasSubstr("train.start_from"), HasSubstr("missing"), HasSubstr("blocks.2."),
+                    HasSubstr("must be those of")));
+  EXPECT_THAT(refusal("kind: image_classifier, layers: 1, width: 8", same), HasSubstr("unexpected"));
+  EXPECT_THAT(refusal("kind: image_classifier, layers: 2, width: 16", same), HasSubstr("another shape"));
+  const std::string wide = "kind: glyph_pairs, rows: 5, columns: 6, pairs: 1";
+  EXPECT_THAT(refusal(classifier, wide), AllOf(HasSubstr("25 positions"), HasSubstr("model.position_height")));
+  EXPECT_NO_THROW(build_experiment(experiment(classifier + ", position_height: 15, position_width: 15", wide)));
+}
+
+TEST(ImageExperiment, AdaptersStandBesideTheMatricesOfAllLayers) {
+  const TemporaryFolder folder;
+  run_experiment(load_experiment(folder.make("whole.yaml", small_classifier + small_data + small_training)),
+                 silent(folder / "whole"));
+  const auto tuned = folder.make("tuned.yaml", small_classifier + small_data +
+                                                   "train: {steps: 2, batch: 4, start_from: whole, tune: {kind: lora, "
+                                                   "rank: 2, also: ['head.*']}}\n");
+  const RunResult run = run_experiment(load_experiment(tuned), silent(folder / "tuned"));
+  const TensorFile adapters = open_tensor_file(weights_file(run.folder));
+  EXPECT_TRUE(adapters.contains("backbone.layers.1.ffn.value.weight.lora_A"));
+  EXPECT_TRUE(adapters.contains("head.fc.bias"));
+  EXPECT_FALSE(adapters.contains("backbone.layers.1.ffn.value.weight"));
 }
 
 TEST(ImageExperiment, WhatMakesNoSenseIsRefused) {

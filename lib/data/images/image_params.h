@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "config/base_members.h"
 #include "config/fields.h"
 #include "data/images/image_set.h"
 
@@ -36,19 +37,8 @@ struct GeneratedImageParams : ImageParams {
   std::int64_t images = 10000, held_out_images = 1000;
 };
 
-namespace image_internal {
-
-// A member of a base as one of the struct that YAML describes.
-template <class T, class Base, class M>
-M T::*own(M Base::*member) {
-  return member;
-}
-
-}  // namespace image_internal
-
 template <class P>
 void describe_images(Fields<P>& f) {
-  using image_internal::own;
   f.add("mean", own<P>(&ImageParams::mean),
         "the model sees (value - mean) / deviation, values being 0 to 1: one mean for all channels, or one each",
         between(-10, 10))
@@ -65,7 +55,6 @@ void describe_images(Fields<P>& f) {
 
 template <class P>
 void describe_file_images(Fields<P>& f) {
-  using image_internal::own;
   f.add(
        "size", own<P>(&FileImageParams::size),
        "pixels of a side, or [height, width]: larger and smaller images are scaled until they cover it, and the centre "
@@ -95,7 +84,6 @@ void describe_file_images(Fields<P>& f) {
 
 template <class P>
 void describe_generated_images(Fields<P>& f) {
-  using image_internal::own;
   f.add("images", own<P>(&GeneratedImageParams::images), "number of training images", between(1, 1e9));
   f.add("held_out_images", own<P>(&GeneratedImageParams::held_out_images), "number of held-out images",
         between(0, 1e9));

@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/base_members.h"
 #include "config/fields.h"
 #include "data/tasks/task_data_set.h"
 
@@ -75,12 +76,6 @@ std::string problem_of_label(const std::string& label);
 
 namespace task_internal {
 
-// A member of a base as one of the struct that YAML describes.
-template <class T, class Base, class M>
-M T::*own(M Base::*member) {
-  return member;
-}
-
 template <class Params, class Set>
 std::string problem_of_sets(const Params& p, const std::vector<Set>& sets, const char* key,
                             std::string (*problem)(const Params&, const Set&)) {
@@ -103,7 +98,6 @@ std::string problem_of_sets(const Params& p, const std::vector<Set>& sets, const
 template <class Params, class Set>
 void describe_sets(Fields<Params>& f, void (*describe_set)(Fields<Set>&),
                    std::string (*problem)(const Params&, const Set&)) {
-  using task_internal::own;
   const auto describe_whole_set = [describe_set](Fields<Set>& s) {
     describe_set(s);
     s.add("examples", own<Set>(&TaskSet::examples),

@@ -37,7 +37,6 @@ void paint_all(BytePicture& picture, const Surface& surface) {
 
 template <class P>
 void describe_common(Fields<P>& f) {
-  using image_internal::own;
   f.add("size", own<P>(&CommonParams::size), "height and width", between(12, 4096)).unit("pixels");
   f.add("channels", own<P>(&CommonParams::channels), "3: colours; 1: grey", between(1, 3));
   f.add("noise", own<P>(&CommonParams::noise), "standard deviation of the noise; 1 is the whole range of values",
