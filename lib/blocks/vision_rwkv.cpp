@@ -194,9 +194,7 @@ class VisionChannelMix final : public ImageMixer {
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
       const std::vector<Var> blends = shifted(x, context);
-      Var h = activation(Activation::squared_relu, key_->forward(blends[0], context));
-      if (key_norm_ != nullptr) h = key_norm_->forward(h, context);
-      const Var v = value_->forward(h, context);
+      const Var v = hidden_layers(blends[0], context);
       Var out = gate(Activation::sigmoid, receptance_->forward(blends[1], context), v);
       probe(context, "out", out);
       return out;
@@ -209,6 +207,12 @@ class VisionChannelMix final : public ImageMixer {
   }
 
  private:
+  Var hidden_layers(const Var& x, const ForwardContext& context) {
+    if (key_norm_ == nullptr) return value_->forward_hidden(*key_, Activation::squared_relu, x, context);
+    const Var h = activation(Activation::squared_relu, key_->forward(x, context));
+    return value_->forward(key_norm_->forward(h, context), context);
+  }
+
   std::string token_shift_;
   std::int64_t hidden_;
   Linear *key_, *receptance_, *value_;

@@ -145,6 +145,8 @@ TEST(Wkv7, TheStateMayBeReplacedInPlace) {
 
 TEST(Wkv7, ThreadsGiveTheSameBits) {
   expect_same_bits([] { return Problem<float>({3, 37, 3, 40, 40}, true, true).everything(); });
+  // So few heads that the width of a tile depends on the threads.
+  expect_same_bits([] { return Problem<float>({1, 37, 4, 64, 64}, true, true).everything(); });
 }
 
 }  // namespace
