@@ -158,13 +158,19 @@ void color_by_depth(Figure& figure, std::size_t layers) {
   figure.legend_title = "layer";
 }
 
+void refuse_half_life(const DecayPlotOptions& options) {
+  if (options.half_life)
+    throw ConfigError(
+        "a spatial decay has no half-life: it depends on the number of tokens; --profile shows its weights");
+}
+
 Figure ranked_figure(const DecayPlotOptions& options) {
   const std::vector<LayerDecay> layers = read_decays(options.source, options.step);
   const bool are_spatial = layers.front().is_spatial;
-  if (are_spatial && options.half_life)
-    throw ConfigError(
-        "a spatial decay has no half-life: it depends on the number of tokens; --profile shows its weights");
-  if (are_spatial) return spatial_decay_figure(layers, options);
+  if (are_spatial) {
+    refuse_half_life(options);
+    return spatial_decay_figure(layers, options);
+  }
   if (options.profile) throw ConfigError("--profile is for the spatial decays of Vision-RWKV; this model has none");
   Figure figure;
   Panel panel;
@@ -195,8 +201,10 @@ Panel history_panel(const LayerDecayHistory& layer, int color, const DecayPlotOp
   inner.label = "25 to 75 %";
   median.label = "median";
   for (std::size_t i = 0; i < layer.steps.size(); ++i) {
-    std::vector<double> values = shown_values(layer.time_decay[i], options.half_life);
-    std::reverse(values.begin(), values.end());
+    const std::vector<float>& raw = layer.time_decay[i];
+    std::vector<double> values =
+        layer.is_spatial ? std::vector<double>(raw.begin(), raw.end()) : shown_values(raw, options.half_life);
+    std::sort(values.begin(), values.end());
     for (Curve* curve : {&outer, &inner, &median}) curve->x.push_back(static_cast<double>(layer.steps[i]));
     outer.y.push_back(quantile(values, 0.05));
     outer.top.push_back(quantile(values, 0.95));
@@ -206,9 +214,13 @@ Panel history_panel(const LayerDecayHistory& layer, int color, const DecayPlotOp
   }
   Panel panel;
   panel.title = fmt::format("layer {}", layer.layer);
+  if (layer.is_spatial) {
+    panel.title += fmt::format(", {:.0f} to {:.0f} % grow", 100 * growing_share(layer.time_decay.front()),
+                               100 * growing_share(layer.time_decay.back()));
+  }
   panel.curves = {std::move(outer), std::move(inner), std::move(median)};
   panel.x = {"training step", false, std::nullopt};
-  panel.y = value_axis(options);
+  panel.y = layer.is_spatial ? spatial_decay_axis() : value_axis(options);
   return panel;
 }
 
@@ -218,13 +230,14 @@ Figure history_figure(const DecayPlotOptions& options) {
     throw ConfigError("A figure over training shows all steps; choose either a step or the figure over training.");
   }
   const std::vector<LayerDecayHistory> layers = read_decay_history(options.source);
-  if (read_decays(options.source).front().is_spatial)
-    throw ConfigError("--over-training is for time decays; --step shows spatial decays at any recorded step");
+  const bool are_spatial = layers.front().is_spatial;
+  if (are_spatial) refuse_half_life(options);
   Figure figure;
   figure.coloring = Coloring::ordered;
   figure.colors = static_cast<int>(layers.size());
   figure.legend = Legend::none;
   figure.caption = "Line: median of the channels; bands: 25 to 75 % and 5 to 95 %.";
+  if (are_spatial) figure.caption += " Below 0 the weight of a token grows with its distance.";
   for (std::size_t i = 0; i < layers.size(); ++i) {
     figure.panels.push_back(history_panel(layers[i], static_cast<int>(i), options));
   }
@@ -235,6 +248,24 @@ Figure history_figure(const DecayPlotOptions& options) {
   figure.width_cm = count == 1 ? 14 : 18;
   figure.height_cm = count == 1 ? 9 : 2.4 + 4.6 * rows;
   return figure;
+}
+
+// Of a run, how it began and what became of it.
+Figure map_figure(const DecayPlotOptions& options) {
+  if (options.profile || options.over_training) throw ConfigError("choose one of --map, --profile and --over-training");
+  if (options.half_life) throw ConfigError("--map shows decays, not half-lives");
+  if (options.step || !find_source(options.source).is_run)
+    return decay_map_figure({{"", read_decays(options.source, options.step)}});
+  const std::vector<LayerDecayHistory> layers = read_decay_history(options.source);
+  DecayMap first, last;
+  for (const LayerDecayHistory& layer : layers) {
+    first.layers.push_back({layer.layer, layer.time_decay.front(), layer.is_spatial});
+    last.layers.push_back({layer.layer, layer.time_decay.back(), layer.is_spatial});
+  }
+  first.title = fmt::format("step {}", layers.front().steps.front());
+  last.title = fmt::format("step {}", layers.front().steps.back());
+  if (layers.front().steps.size() == 1) return decay_map_figure({last});
+  return decay_map_figure({first, last});
 }
 
 }  // namespace
@@ -269,7 +300,8 @@ std::vector<LayerDecayHistory> read_decay_history(const fs::path& source) {
   const RunFileReader reader(found.path);
   std::vector<LayerDecayHistory> layers;
   for (const SeriesInfo& info : decay_series(reader)) {
-    LayerDecayHistory layer{layer_or_position(info.path, layers.size()), reader.steps(info.path), {}};
+    LayerDecayHistory layer{
+        layer_or_position(info.path, layers.size()), reader.steps(info.path), {}, info.path.ends_with("spatial_decay")};
     for (std::int64_t record = 0; record < info.records; ++record) {
       layer.time_decay.push_back(checked(reader.tensor(info.path, record).values, found.path, info.path));
     }
@@ -279,7 +311,9 @@ std::vector<LayerDecayHistory> read_decay_history(const fs::path& source) {
 }
 
 Figure decay_figure(const DecayPlotOptions& options) {
-  Figure figure = options.over_training ? history_figure(options) : ranked_figure(options);
+  Figure figure = options.map             ? map_figure(options)
+                  : options.over_training ? history_figure(options)
+                                          : ranked_figure(options);
   figure.title = options.title;
   return figure;
 }

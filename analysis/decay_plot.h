@@ -23,6 +23,7 @@ struct LayerDecayHistory {
   int layer = 0;
   std::vector<std::int64_t> steps;
   std::vector<std::vector<float>> time_decay;  ///< [record][channel].
+  bool is_spatial = false;                     ///< Of Vision-RWKV: exp(-w / T) per token.
 };
 
 /// The decays of all layers, by depth, from a run folder (its run.h5), a run file (the last record, or the last one at
@@ -46,6 +47,7 @@ struct DecayPlotOptions {
   std::optional<std::int64_t> step;  ///< Of a run file: the last record at or before this step. Not with over_training.
   std::string title;
   bool profile = false;  ///< Of spatial decays: the weight against the distance.
+  bool map = false;  ///< All channels in the model's order as colours; of a run without `step`, at its beginning too.
 };
 
 /// Draws the decay exp(-exp(w)) of every channel, sorted from slow to fast, one line per layer (as in "RWKV:

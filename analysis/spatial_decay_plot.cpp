@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 
 namespace rwkvlab {
 namespace {
@@ -37,7 +38,7 @@ Figure ranked_figure(const std::vector<LayerDecay>& layers) {
     panel.curves.push_back(std::move(curve));
   }
   panel.x = {"channel, sorted from near to far sight", false, std::pair{1.0, static_cast<double>(channels)}};
-  panel.y = {"spatial decay w (w / T per token)", false, std::nullopt};
+  panel.y = spatial_decay_axis();
   figure.panels.push_back(std::move(panel));
   figure.coloring = Coloring::ordered;
   figure.colors = static_cast<int>(layers.size());
@@ -88,7 +89,51 @@ Figure profile_figure(const std::vector<LayerDecay>& layers) {
   return figure;
 }
 
+Panel map_panel(const DecayMap& map) {
+  Panel panel;
+  panel.title = map.title;
+  HeatMap& heat = panel.heat.emplace();
+  const bool are_spatial = map.layers.front().is_spatial;
+  heat.title = are_spatial ? "spatial decay w" : "decay per token";
+  heat.range = {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+  std::size_t channels = 2;
+  for (const LayerDecay& layer : map.layers) channels = std::max(channels, layer.time_decay.size());
+  for (const LayerDecay& layer : map.layers) {
+    std::vector<double>& row = heat.rows.emplace_back();
+    for (const float w : layer.time_decay) row.push_back(are_spatial ? w : std::exp(-std::exp(static_cast<double>(w))));
+    for (const double value : row) heat.range = {std::min(heat.range.first, value), std::max(heat.range.second, value)};
+    row.resize(channels, std::nan(""));
+    panel.y.tics.emplace_back(static_cast<double>(heat.rows.size() - 1), std::to_string(layer.layer));
+  }
+  panel.x = {"channel", false, std::pair{-0.5, static_cast<double>(channels) - 0.5}};
+  panel.y.title = "layer";
+  panel.y.range = std::pair{-0.5, static_cast<double>(heat.rows.size()) - 0.5};
+  return panel;
+}
+
 }  // namespace
+
+Axis spatial_decay_axis() { return {"spatial decay w (w / T per token)", false, std::nullopt}; }
+
+Figure decay_map_figure(const std::vector<DecayMap>& maps) {
+  Figure figure;
+  std::size_t layers = 1;
+  for (const DecayMap& map : maps) {
+    figure.panels.push_back(map_panel(map));
+    layers = std::max(layers, map.layers.size());
+  }
+  // One scale for all, so that they can be compared.
+  std::pair<double, double> range = figure.panels.front().heat->range;
+  for (const Panel& panel : figure.panels) {
+    range = {std::min(range.first, panel.heat->range.first), std::max(range.second, panel.heat->range.second)};
+  }
+  for (Panel& panel : figure.panels) panel.heat->range = range;
+  figure.legend = Legend::none;
+  figure.width_cm = 16;
+  figure.height_cm =
+      1.2 + static_cast<double>(maps.size()) * (2.4 + 0.5 * static_cast<double>(std::min<std::size_t>(layers, 24)));
+  return figure;
+}
 
 double growing_share(const std::vector<float>& decays) {
   const auto growing = std::count_if(decays.begin(), decays.end(), [](float w) { return w < 0; });

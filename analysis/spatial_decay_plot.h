@@ -13,6 +13,20 @@ namespace rwkvlab {
 /// do.
 Figure spatial_decay_figure(const std::vector<LayerDecay>& layers, const DecayPlotOptions& options);
 
+/// Of the raw decays.
+Axis spatial_decay_axis();
+
+/// The decays of all layers at one time.
+struct DecayMap {
+  std::string title;
+  std::vector<LayerDecay> layers;
+};
+
+/// Colours for all channels in the model's order, so that heads and groups of channels stay side by side: a row for
+/// each layer, the first one lowest. Spatial decays are shown as they are, time decays as the factor e^(-e^w) per
+/// token.
+Figure decay_map_figure(const std::vector<DecayMap>& maps);
+
 /// Share of the channels whose weight grows with the distance: w < 0.
 double growing_share(const std::vector<float>& decays);
 

@@ -87,6 +87,8 @@ void add_decay(Program& program, CLI::App& plot) {
       ->required();
   add_output(*command, arguments->options.output, arguments->options.title);
   command->add_flag("--over-training", arguments->options.over_training, "how the decays moved during the training");
+  command->add_flag("--map", arguments->options.map,
+                    "all layers and channels as colours, at the beginning and the end of a run");
   command->add_flag("--profile", arguments->options.profile,
                     "of Vision-RWKV's spatial decays: the weight against the distance, a panel per layer");
   command->add_flag("--half-life", arguments->options.half_life, "half-life in tokens instead of the decay");

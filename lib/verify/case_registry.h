@@ -18,6 +18,8 @@ struct CaseKind {
   std::string tolerance_reason;
   std::function<void(CaseRun&)> run;
   bool differentiable = true;  ///< whether gradients can be expected of it
+  /// Tighter tolerances for what the config says; none: `tolerances` for all.
+  std::function<Tolerances(const CaseConfig&)> tolerances_of = {};
 };
 
 /// A kind whose tolerances are a few times the rounding of float32. It is differentiable when gradients have one.

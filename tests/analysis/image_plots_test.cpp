@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -79,7 +80,32 @@ TEST(SpatialDecayPlot, RunsAndCheckpointsOfVisionRwkv) {
   EXPECT_THAT(message_of<ConfigError>([&] { decay_figure(options); }), HasSubstr("--profile"));
   options.half_life = false;
   options.over_training = true;
-  EXPECT_THROW(decay_figure(options), ConfigError);
+  const Figure history = decay_figure(options);
+  ASSERT_EQ(history.panels.size(), 2U);
+  EXPECT_THAT(history.panels[0].title, HasSubstr("layer 0, 50 to "));
+  const Curve& median = history.panels[0].curves.at(2);
+  EXPECT_EQ(median.x, std::vector<double>({0, 1, 2}));
+  // The mean of the two channels in the middle, raw.
+  std::vector<double> last(layers[0].time_decay.begin(), layers[0].time_decay.end());
+  std::sort(last.begin(), last.end());
+  EXPECT_EQ(median.y[2], quantile(last, 0.5));
+  options.half_life = true;
+  EXPECT_THAT(message_of<ConfigError>([&] { decay_figure(options); }), HasSubstr("--profile"));
+  options.half_life = false;
+  options.map = true;
+  EXPECT_THAT(message_of<ConfigError>([&] { decay_figure(options); }), HasSubstr("choose one"));
+  options.over_training = false;
+  const Figure map = decay_figure(options);
+  ASSERT_EQ(map.panels.size(), 2U);
+  EXPECT_EQ(map.panels[0].title, "step 0");
+  EXPECT_EQ(map.panels[1].title, "step 2");
+  EXPECT_EQ(map.panels[1].heat->rows[1][3], layers[1].time_decay[3]);
+  EXPECT_EQ(map.panels[0].heat->rows[0][0], -5);
+  EXPECT_EQ(map.panels[0].heat->range, map.panels[1].heat->range) << "both have one scale";
+  options.step = 1;
+  EXPECT_EQ(decay_figure(options).panels.size(), 1U);
+  options.step.reset();
+  options.map = false;
   DecayPlotOptions of_checkpoint;
   of_checkpoint.source = options.source / "checkpoints" / "step-00000002";
   EXPECT_EQ(decay_figure(of_checkpoint).panels[0].curves[1].y, ranked.panels[0].curves[1].y);

@@ -248,6 +248,29 @@ TEST(ThePageOfVerify, NamesEveryKindInputAndParameter) {
   }
 }
 
+TEST(ThePageOfVerify, StatesTheTolerancesOfImageModels) {
+  const auto of = [](const char* kind, const char* config) {
+    const Tolerances found =
+        CaseRegistry::instance().find("vision_rwkv", kind).tolerances_of(CaseConfig(config, "config"));
+    return std::pair(found.output, found.gradient);
+  };
+  EXPECT_EQ(of("model", "{}"), std::pair(2e-6, 1e-5));
+  EXPECT_EQ(of("model", R"({"post_norm": true})"), std::pair(2e-6, 2e-5));
+  EXPECT_EQ(of("model", R"({"variant": "vrwkv6"})"), std::pair(2e-6, 4e-5));
+  EXPECT_EQ(of("model", R"({"post_norm": true, "key_norm": true})"), std::pair(5e-6, 5e-5));
+  EXPECT_EQ(of("features", R"({"key_norm": true})"), std::pair(5e-6, 3e-5));
+  EXPECT_EQ(of("features", R"({"variant": "vrwkv6"})"), std::pair(3e-5, 2e-4));
+  const auto largest_of_gradients = [](const char* name) {
+    double largest = 0;
+    for (const TensorResult& tensor : verify_file(own_references() / "vision_rwkv" / name).tensors) {
+      if (tensor.is_gradient) largest = std::max(largest, tensor.tolerance);
+    }
+    return largest;
+  };
+  EXPECT_EQ(largest_of_gradients("spatial_mix.safetensors"), 5e-6);
+  EXPECT_EQ(largest_of_gradients("spatial_mix_key_norm.safetensors"), 1e-5);
+}
+
 TEST(Reports, JsonHasOneObjectPerFileWithEveryTensor) {
   const auto file = own_references() / "rwkv4" / "time_mix.safetensors";
   const CaseReport report = verify_file(file);
