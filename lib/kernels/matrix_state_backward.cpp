@@ -9,6 +9,9 @@ namespace {
 constexpr Index chunks_of_stretch = kept_state_tokens / chunk_tokens;
 /// Heads below which the value channels are split too. The split depends on the sizes alone, as sums must.
 constexpr Index few_heads = 8;
+/// The narrowest tile worth a unit of its own: half as many value channels take a unit almost as long, because what
+/// concerns the keys is computed for every tile (measured with heads of 64).
+constexpr Index least_tile = 64;
 
 /// One head of one batch entry, value channels [value, value + width).
 struct Unit {
@@ -46,10 +49,17 @@ RWKVLAB_INLINE KeyGradients<Real> key_gradients(const MatrixStateBackward<Real>&
           part(call.fixed_decay ? nullptr : call.grad_decay, 4)};
 }
 
-/// The first token's element of a head in an array with `size` channels per head.
+/// Of a head in an array with `size` channels per head: where the token lies that the recurrence reads first.
 template <class Real>
 RWKVLAB_INLINE Index first_element(const MatrixStateBackward<Real>& call, const Unit& unit, Index size) {
-  return (unit.batch * call.time * call.heads + unit.head) * size;
+  const Index first = unit.batch * call.time + (call.is_reversed ? call.time - 1 : 0);
+  return (first * call.heads + unit.head) * size;
+}
+
+/// From one token that the recurrence reads to the next.
+template <class Real>
+RWKVLAB_INLINE Index token_stride(const MatrixStateBackward<Real>& call, Index size) {
+  return (call.is_reversed ? -call.heads : call.heads) * size;
 }
 
 /// `count` rows of `width` elements, `stride` apart, into chunk_tokens rows of `padded`; zeros elsewhere.
@@ -88,7 +98,7 @@ RWKVLAB_CLONES void from_raw_decays(const MatrixStateChunk<Real>& c, Index key_s
 template <class Real>
 void load_decays(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin,
                  const MatrixStateChunk<Real>& c) {
-  const Index stride = call.heads * call.key_size;
+  const Index stride = token_stride(call, call.key_size);
   if (call.fixed_decay) {
     load_rows(call.decay + unit.head * call.key_size, 0, c.tokens, call.key_size, c.keys, c.log_decay);
   } else {
@@ -101,8 +111,8 @@ void load_decays(const MatrixStateBackward<Real>& call, const Unit& unit, Index 
 /// The chunk of up to chunk_tokens tokens from `begin`.
 template <bool delta, bool bonus, class Real>
 void load_chunk(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin, MatrixStateChunk<Real>& c) {
-  const Index K = call.key_size, stride = call.heads * K, at = first_element(call, unit, K) + begin * stride;
-  const Index V = call.value_size, value_stride = call.heads * V;
+  const Index K = call.key_size, stride = token_stride(call, K), at = first_element(call, unit, K) + begin * stride;
+  const Index V = call.value_size, value_stride = token_stride(call, V);
   const Index value_at = first_element(call, unit, V) + begin * value_stride + unit.value;
   c.tokens = std::min(chunk_tokens, call.time - begin);
   load_rows(call.receptance + at, stride, c.tokens, K, c.keys, c.r);
@@ -127,8 +137,8 @@ void prefetch_rows(const Real* from, Index stride, Index count, Index width) {
 template <class Real>
 void prefetch_inputs(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin) {
   if (begin < 0) return;
-  const Index K = call.key_size, stride = call.heads * K, at = first_element(call, unit, K) + begin * stride;
-  const Index V = call.value_size, value_stride = call.heads * V;
+  const Index K = call.key_size, stride = token_stride(call, K), at = first_element(call, unit, K) + begin * stride;
+  const Index V = call.value_size, value_stride = token_stride(call, V);
   const Index value_at = first_element(call, unit, V) + begin * value_stride + unit.value;
   const Real* const decay = call.fixed_decay ? nullptr : call.decay;
   for (const Real* const array : {call.receptance, call.key, call.a, call.b, decay}) {
@@ -143,8 +153,8 @@ void prefetch_inputs(const MatrixStateBackward<Real>& call, const Unit& unit, In
 template <class Real>
 void prefetch_outputs(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin, Index tokens,
                       const KeyGradients<Real>& to) {
-  const Index K = call.key_size, stride = call.heads * K, at = first_element(call, unit, K) + begin * stride;
-  const Index V = call.value_size, value_stride = call.heads * V;
+  const Index K = call.key_size, stride = token_stride(call, K), at = first_element(call, unit, K) + begin * stride;
+  const Index V = call.value_size, value_stride = token_stride(call, V);
   for (const Real* const array : {to.receptance, to.key, to.a, to.b, to.decay}) {
     prefetch_rows(array == nullptr ? nullptr : array + at, stride, tokens, K);
   }
@@ -186,8 +196,8 @@ RWKVLAB_CLONES void finish_decays(const MatrixStateBackward<Real>& call, const M
 template <bool delta, class Real>
 void store_chunk(const MatrixStateBackward<Real>& call, const Unit& unit, Index begin, const MatrixStateChunk<Real>& c,
                  const KeyGradients<Real>& to) {
-  const Index K = call.key_size, stride = call.heads * K, at = first_element(call, unit, K) + begin * stride;
-  const Index V = call.value_size, value_stride = call.heads * V, second = chunk_tokens * c.keys;
+  const Index K = call.key_size, stride = token_stride(call, K), at = first_element(call, unit, K) + begin * stride;
+  const Index V = call.value_size, value_stride = token_stride(call, V), second = chunk_tokens * c.keys;
   store_rows(c.grad_left, c.keys, c.tokens, K, to.receptance + at, stride);
   store_rows(c.grad_right, c.keys, c.tokens, K, to.key + at, stride);
   store_rows(c.grad_log_decay, c.keys, c.tokens, K, offset(to.decay, at), stride);
@@ -315,9 +325,9 @@ Split<Real> split_work(const MatrixStateBackward<Real>& call) {
   const Index heads = call.batch * call.heads;
   split.key_elements = heads * call.time * call.key_size;
   split.tile_values = call.value_size;
-  if (heads < few_heads && call.value_size > tile_lanes) {
+  if (heads < few_heads && call.value_size > least_tile) {
     const Index wanted = (few_heads + heads - 1) / std::max<Index>(heads, 1);
-    split.tile_values = in_tiles((call.value_size + wanted - 1) / wanted);
+    split.tile_values = std::max(least_tile, in_tiles((call.value_size + wanted - 1) / wanted));
     split.tiles = (call.value_size + split.tile_values - 1) / split.tile_values;
   }
   const Index partials = split.tiles > 1 ? split.tiles * 5 * split.key_elements : 0;

@@ -102,8 +102,8 @@ TEST(MatrixStateBackward, ProductsOfMatricesEqualTheWayBackByTokens) {
   for (const Form& form : forms) {
     for (const Index heads : {1, 5}) {
       SCOPED_TRACE(testing::Message() << form.name << ", heads " << heads);
-      Problem<double> tokens(2, 2 * kept_state_tokens + 21, heads, 33, form.delta, form.bonus, form.strong);
-      Problem<double> matrices(2, 2 * kept_state_tokens + 21, heads, 33, form.delta, form.bonus, form.weak);
+      Problem<double> tokens(2, 2 * kept_state_tokens + 21, heads, 70, form.delta, form.bonus, form.strong);
+      Problem<double> matrices(2, 2 * kept_state_tokens + 21, heads, 70, form.delta, form.bonus, form.weak);
       // Two orders of the same sums over up to 149 tokens; the matrix form's decay gradients are differences of sums.
       expect_close(matrices.gradients(), tokens.gradients(), 1e-12);
     }
@@ -132,7 +132,7 @@ TEST(MatrixStateBackward, ThreadsGiveTheSameBits) {
   for (const Form& form : forms) {
     expect_same_bits([&] {
       std::vector<float> all;
-      Problem<float> p(1, 70, 3, 40, form.delta, form.bonus, static_cast<float>(form.weak));
+      Problem<float> p(1, 70, 3, 72, form.delta, form.bonus, static_cast<float>(form.weak));
       for (const auto& [name, values] : p.gradients()) all.insert(all.end(), values.begin(), values.end());
       return all;
     });
