@@ -25,15 +25,19 @@ Run bi_wkv(O& o, const kernels::SequenceSize& size, bool is_backward) {
   const double steepest = 5.0 / static_cast<double>(size.time);
   in.decay = o.read(channels, -steepest, steepest), in.first = o.read(channels);
   in.key = o.read(size.elements()), in.value = o.read(size.elements());
-  if (!is_backward) {
-    float* const y = o.write(size.elements());
-    return [=] { kernels::bi_wkv_forward(in, y); };
-  }
+  float* const y = o.write(size.elements());
+  if (!is_backward) return [=] { kernels::bi_wkv_forward(in, y); };
+  kernels::BiWkvTrace<float> trace;
+  trace.inverse = o.write(size.elements());
+  const std::size_t bytes = kernels::bi_wkv_start_bytes<float>(size);
+  trace.starts = reinterpret_cast<std::byte*>(o.write(static_cast<Index>(bytes / sizeof(float))));
+  kernels::bi_wkv_forward(in, y, trace);
   kernels::BiWkvGradients<float> gradients;
+  gradients.y = y;
   gradients.grad_y = o.read(size.elements());
   gradients.grad_decay = o.write(channels), gradients.grad_first = o.write(channels);
   gradients.grad_key = o.write(size.elements()), gradients.grad_value = o.write(size.elements());
-  return [=] { kernels::bi_wkv_backward(in, gradients); };
+  return [=] { kernels::bi_wkv_backward(in, trace, gradients); };
 }
 
 // What token_mix reads and writes, with the shift that the tables hold.
@@ -77,9 +81,10 @@ std::vector<KernelCase> image_cases() {
   for (const auto& [images, side] : {std::pair<Index, Index>{84, 14}, {21, 28}, {5, 56}, {1, 128}}) {
     const kernels::SequenceSize size = {images, side * side, channels};
     for (const bool is_backward : {false, true}) {
-      cases.push_back(
-          {fmt::format("bi_wkv {} x {} x {} tokens {}", images, side, side, is_backward ? "backward" : "forward"),
-           [=](O& o) { return bi_wkv(o, size, is_backward); }});
+      const char* const pass = is_backward ? "backward" : "forward";
+      cases.push_back({fmt::format("bi_wkv {} x {} x {} tokens {}", images, side, side, pass),
+                       [=](O& o) { return bi_wkv(o, size, is_backward); }, fmt::format("bi_wkv {}", pass),
+                       static_cast<double>(images * side * side)});
     }
   }
   for (const bool is_backward : {false, true}) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <deque>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -64,9 +65,27 @@ KernelBenchReport measure_with(int threads, const std::vector<KernelCase>& cases
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const KernelOperands& o = prepared[i].operands;
     report.kernels.push_back({cases[i].name, timings[first + i].minimum, o.flops(), o.bfloat16_flops(), o.bytes(),
-                              report.limits.seconds(o.flops(), o.bfloat16_flops(), o.bytes())});
+                              report.limits.seconds(o.flops(), o.bfloat16_flops(), o.bytes()), cases[i].series,
+                              cases[i].tokens});
   }
   return report;
+}
+
+// What a token costs in every case of a series, as a multiple of the first.
+std::string series_text(const KernelBenchReport& report) {
+  std::string result;
+  std::set<std::string> done;
+  for (const KernelTiming& first : report.kernels) {
+    if (first.series.empty() || !done.insert(first.series).second) continue;
+    std::vector<std::string> ratios;
+    for (const KernelTiming& k : report.kernels) {
+      if (k.series == first.series)
+        ratios.push_back(fmt::format("{:.2f}", k.seconds / k.tokens / (first.seconds / first.tokens)));
+    }
+    if (ratios.size() > 1)
+      result += fmt::format("  {}: time per token, of the first size: {}\n", first.series, fmt::join(ratios, ", "));
+  }
+  return result;
 }
 
 }  // namespace
@@ -99,6 +118,7 @@ std::string text(const std::vector<KernelBenchReport>& reports) {
                             1e-6 * k.bytes, arithmetic(1e-6 * k.flops, 0), arithmetic(1e-9 * k.flops / k.seconds, 1),
                             1e-9 * k.bytes / k.seconds, 100 * k.limit_seconds / k.seconds);
     }
+    result += series_text(report);
   }
   return result;
 }
@@ -115,6 +135,7 @@ nlohmann::json json(const std::vector<KernelBenchReport>& reports) {
                          {"bytes", k.bytes},
                          {"limit_seconds", k.limit_seconds},
                          {"limit_share", k.limit_seconds / k.seconds}});
+      if (k.tokens > 0) kernels.back()["tokens"] = k.tokens;
     }
     result.push_back({{"limits", json(report.limits)}, {"kernels", std::move(kernels)}});
   }

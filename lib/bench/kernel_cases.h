@@ -38,6 +38,8 @@ class KernelOperands {
 struct KernelCase {
   std::string name;  ///< "wkv6 heads of 64 backward"
   std::function<std::function<void()>(KernelOperands&)> prepare;
+  std::string series = {};  ///< of cases that compute the same for sequences of other lengths; empty: of none
+  double tokens = 0;        ///< of a case of a series
 };
 
 namespace small_workload {

@@ -1,8 +1,9 @@
 #include "kernels/bi_wkv.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 
 #include "kernels/bi_wkv_chunk.h"
 #include "kernels/bi_wkv_chunk_backward.h"
@@ -15,6 +16,7 @@ namespace {
 using bi_wkv::ChunkSums;
 using bi_wkv::Piece;
 using bi_wkv::Plan;
+using bi_wkv::Start;
 using bi_wkv::tile;
 
 /// What the threads share while one call runs: memory of the thread that calls.
@@ -22,12 +24,11 @@ template <class Real>
 struct Shared {
   Shared(const BiWkvInputs<Real>& in, const Plan& plan) {
     const Index channels = in.size.channels, pieces = plan.pieces();
-    const auto size = static_cast<std::size_t>(pieces) * (2 * sizeof(ChunkSums<Real>) + 2 * tile * sizeof(Real) + 1) +
+    const auto size = static_cast<std::size_t>(pieces) * (sizeof(ChunkSums<Real>) + 2 * tile * sizeof(Real) + 1) +
                       2 * static_cast<std::size_t>(channels) * sizeof(Real);
     std::byte* const memory = scratch_bytes(Scratch::partials, size);
     sums = reinterpret_cast<ChunkSums<Real>*>(memory);
-    gradient_sums = sums + pieces;
-    grad_rates = reinterpret_cast<Real*>(gradient_sums + pieces);
+    grad_rates = reinterpret_cast<Real*>(sums + pieces);
     Real* const values = grad_rates + pieces * 2 * tile;
     is_plain = reinterpret_cast<std::uint8_t*>(values + 2 * channels);
     // std::exp, because an error of the decay is multiplied by the distance.
@@ -37,11 +38,17 @@ struct Shared {
     }
     rates = {values, values + channels};
   }
-  ChunkSums<Real>*sums, *gradient_sums;  ///< [pieces]
-  Real* grad_rates;                      ///< [pieces, 2, tile]
-  std::uint8_t* is_plain;                ///< [pieces]: whether plain sums hold the chunk
+  ChunkSums<Real>* sums;   ///< [pieces], of keys or of gradients
+  Real* grad_rates;        ///< [pieces, 2, tile]
+  std::uint8_t* is_plain;  ///< [pieces]: whether plain sums hold the chunk
   bi_wkv::Rates<Real> rates;
 };
+
+/// The chunks' starts in a trace, [pieces]; null without one.
+template <class Real>
+Start<Real>* starts_of(const BiWkvTrace<Real>& trace) {
+  return reinterpret_cast<Start<Real>*>(trace.starts);
+}
 
 /// Plain sums span e^-bound to e^bound of the largest term, and products of two of them must fit into a float.
 template <class Real>
@@ -56,18 +63,8 @@ RWKVLAB_INLINE bool is_plain(const BiWkvInputs<Real>& in, const Piece& piece, Re
   return plain;
 }
 
-/// The steps of a pass. Between two of them the chunks of a unit are joined.
-enum class Stage { weigh_tokens, sum_gradients, finish };
-
-template <bool full, class Real>
-RWKVLAB_INLINE void weigh(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared, Index index,
-                          Real* weights) {
-  const Piece piece = plan.piece(index);
-  const Real spread = plan.chunks > 1
-                          ? bi_wkv::weigh<full, true>(in, shared.rates, piece, weights, shared.sums[index])
-                          : bi_wkv::weigh<full, false>(in, shared.rates, piece, weights, shared.sums[index]);
-  shared.is_plain[index] = is_plain(in, piece, spread) ? 1 : 0;
-}
+/// The steps of a pass: what a chunk's own tokens add up to, and, when the chunks of a unit are joined, its results.
+enum class Stage { sum, finish };
 
 /// Whether plain sums hold all chunks of the unit that piece `index` belongs to.
 template <class Real>
@@ -78,118 +75,133 @@ RWKVLAB_INLINE bool is_plain_unit(const Plan& plan, const Shared<Real>& shared, 
   return plain;
 }
 
-template <bool full, class Real>
-RWKVLAB_INLINE void forward_piece(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared,
-                                  Stage stage, Index index, Real* y) {
-  if (stage == Stage::weigh_tokens) return weigh<full>(in, plan, shared, index, y);
-  if (is_plain_unit(plan, shared, index)) {
-    const bi_wkv::Start<Real> start(shared.sums[index], plan.chunks > 1);
-    bi_wkv::forward_chunk<full>(in, shared.rates, plan.piece(index), start, y);
-  } else if (index % plan.chunks == 0) {
-    bi_wkv::log_forward(in, plan.piece(index), y);
-  }
-}
+template <class Real>
+struct Forward {
+  BiWkvInputs<Real> in;
+  Plan plan;
+  Shared<Real> shared;
+  Real* y;
+  BiWkvTrace<Real> trace;
+  Start<Real>* starts;
 
-template <bool full, class Real>
-RWKVLAB_INLINE void backward_piece(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared,
-                                   Stage stage, Index index, const BiWkvGradients<Real>& gradients) {
-  if (stage == Stage::weigh_tokens) return weigh<full>(in, plan, shared, index, gradients.grad_key);
-  Real* const grad_rates = shared.grad_rates + index * 2 * tile;
-  if (!is_plain_unit(plan, shared, index)) {
-    if (stage != Stage::finish) return;
-    std::fill(grad_rates, grad_rates + 2 * tile, Real(0));
-    if (index % plan.chunks == 0) bi_wkv::log_backward(in, plan.piece(index), gradients, grad_rates);
-    return;
+  template <bool full>
+  RWKVLAB_INLINE void run(Stage stage, Index index) const {
+    const Piece piece = plan.piece(index);
+    const bool is_joined = plan.chunks > 1;
+    if (stage == Stage::sum) {
+      const Real spread = is_joined ? bi_wkv::weigh<full, true>(in, shared.rates, piece, y, shared.sums[index])
+                                    : bi_wkv::weigh<full, false>(in, shared.rates, piece, y, shared.sums[index]);
+      shared.is_plain[index] = is_plain(in, piece, spread) ? 1 : 0;
+      return;
+    }
+    if (!is_plain_unit(plan, shared, index)) {
+      if (starts != nullptr) starts[index].is_plain = false;
+      if (index % plan.chunks == 0) bi_wkv::log_forward(in, piece, y);
+      return;
+    }
+    const Start<Real> start(shared.sums[index], is_joined);
+    if (starts != nullptr) {
+      starts[index] = start;
+      bi_wkv::forward_chunk<full, true>(in, shared.rates, piece, start, plan.next(index), y, trace.inverse);
+    } else {
+      bi_wkv::forward_chunk<full, false>(in, shared.rates, piece, start, plan.next(index), y, trace.inverse);
+    }
   }
-  const Piece piece = plan.piece(index);
-  const bi_wkv::Start<Real> start(shared.sums[index], plan.chunks > 1);
-  ChunkSums<Real>& others = shared.gradient_sums[index];
-  if (stage == Stage::sum_gradients) {
-    bi_wkv::sum_gradients<full>(in, shared.rates, piece, start, gradients.grad_y, gradients.grad_key, others);
-    return;
-  }
-  using From = bi_wkv::GradientStart<Real>;
-  const From left = plan.chunks > 1 ? From(others.left, start) : From();
-  const From right = plan.chunks > 1 ? From(others.right, start) : From();
-  bi_wkv::backward_chunk<full>(in, shared.rates, piece, start, left, right, gradients, grad_rates);
-}
+};
 
-/// Runs the stages of a pass; `body_of(stage, is_reversed)` computes pieces [begin, end). A thread that has a unit for
-/// itself goes through all its stages while the tokens are in the cache, back and forth; where units are fewer than
-/// threads, all share every stage. Both compute the same.
-template <class Real, class BodyOf>
-void run_stages(const BiWkvInputs<Real>& in, const Plan& plan, const Shared<Real>& shared,
-                std::initializer_list<Stage> stages, const BodyOf& body_of) {
-  const Index chunks = plan.chunks;
-  const auto join = [=](ChunkSums<Real>* sums) {
+template <class Real>
+struct Backward {
+  BiWkvInputs<Real> in;
+  Plan plan;
+  Shared<Real> shared;
+  BiWkvGradients<Real> gradients;
+  const Real* inverses;
+  const Start<Real>* starts;
+
+  template <bool full>
+  RWKVLAB_INLINE void run(Stage stage, Index index) const {
+    const Piece piece = plan.piece(index);
+    const Start<Real>& start = starts[index];
+    Real* const grad_rates = shared.grad_rates + index * 2 * tile;
+    ChunkSums<Real>& others = shared.sums[index];
+    if (!start.is_plain) {
+      if (stage == Stage::sum) return;
+      std::fill(grad_rates, grad_rates + 2 * tile, Real(0));
+      if (index % plan.chunks == 0) bi_wkv::log_backward(in, piece, gradients, grad_rates);
+      return;
+    }
+    if (stage == Stage::sum) {
+      // No other chunk wants the sums of the only one.
+      if (plan.chunks > 1) bi_wkv::sum_gradients<full>(in, shared.rates, piece, start, inverses, gradients, others);
+      return;
+    }
+    using From = bi_wkv::GradientStart<Real>;
+    const From left = plan.chunks > 1 ? From(others.left, start) : From();
+    const From right = plan.chunks > 1 ? From(others.right, start) : From();
+    bi_wkv::backward_chunk<full>(in, shared.rates, piece, start, inverses, left, right, gradients, plan.next(index),
+                                 grad_rates);
+  }
+};
+
+/// Runs both stages of a pass. A thread that has a unit for itself goes through both while the tokens are in the cache,
+/// forth and back; where units are fewer than threads, all share every stage. Both compute the same.
+template <class Pass>
+void run_stages(const Pass& given) {
+  const auto body_of = [pass = given](Stage stage) {
     return [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-      for (Index unit = begin; unit < end; ++unit) bi_wkv::join(plan, unit, in.decay, sums);
+      for (Index i = begin; i < end; ++i) {
+        const Index index = stage == Stage::sum ? i : begin + end - 1 - i;
+        if (pass.plan.piece(index).width == tile) {
+          pass.template run<true>(stage, index);
+        } else {
+          pass.template run<false>(stage, index);
+        }
+      }
     };
   };
-  const auto sums_of = [&](Stage stage) { return stage == Stage::weigh_tokens ? shared.sums : shared.gradient_sums; };
-  if (chunks == 1 || plan.units() >= threads()) {
-    parallel_for(plan.units(), 1, [&](Index begin, Index end) {
+  const Index chunks = given.plan.chunks;
+  const auto join = [pass = given](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+    for (Index unit = begin; unit < end; ++unit) bi_wkv::join(pass.plan, unit, pass.in.decay, pass.shared.sums);
+  };
+  if (chunks == 1 || given.plan.units() >= threads()) {
+    parallel_for(given.plan.units(), 1, [&](Index begin, Index end) {
       for (Index unit = begin; unit < end; ++unit) {
-        bool is_reversed = false;
-        for (const Stage stage : stages) {
-          if (chunks == 1 && stage == Stage::sum_gradients) continue;  // No other chunk wants the sums.
-          run_cloned(body_of(stage, is_reversed), unit * chunks, (unit + 1) * chunks);
-          if (stage != Stage::finish && chunks > 1) run_cloned(join(sums_of(stage)), unit, unit + 1);
-          is_reversed = !is_reversed;
-        }
+        run_cloned(body_of(Stage::sum), unit * chunks, (unit + 1) * chunks);
+        if (chunks > 1) run_cloned(join, unit, unit + 1);
+        run_cloned(body_of(Stage::finish), unit * chunks, (unit + 1) * chunks);
       }
     });
     return;
   }
-  for (const Stage stage : stages) {
-    parallel_simd(plan.pieces(), 1, body_of(stage, false));
-    if (stage != Stage::finish) parallel_simd(plan.units(), 1, join(sums_of(stage)));
-  }
+  parallel_simd(given.plan.pieces(), 1, body_of(Stage::sum));
+  parallel_simd(given.plan.units(), 1, join);
+  parallel_simd(given.plan.pieces(), 1, body_of(Stage::finish));
 }
 
 }  // namespace
 
 template <class Real>
-void bi_wkv_forward(const BiWkvInputs<Real>& in, Real* y) {
-  const Plan plan(in.size);
-  if (in.size.elements() == 0) return;
-  const Shared<Real> shared(in, plan);
-  const auto body_of = [=](Stage stage, bool is_reversed) {
-    return [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-      for (Index i = begin; i < end; ++i) {
-        const Index index = is_reversed ? begin + end - 1 - i : i;
-        if (plan.piece(index).width == tile) {
-          forward_piece<true>(in, plan, shared, stage, index, y);
-        } else {
-          forward_piece<false>(in, plan, shared, stage, index, y);
-        }
-      }
-    };
-  };
-  run_stages(in, plan, shared, {Stage::weigh_tokens, Stage::finish}, body_of);
+std::size_t bi_wkv_start_bytes(const SequenceSize& size) {
+  return size.elements() == 0 ? 0 : static_cast<std::size_t>(Plan(size).pieces()) * sizeof(Start<Real>);
 }
 
 template <class Real>
-void bi_wkv_backward(const BiWkvInputs<Real>& in, const BiWkvGradients<Real>& gradients) {
-  const Index channels = in.size.channels;
+void bi_wkv_forward(const BiWkvInputs<Real>& in, Real* y, const BiWkvTrace<Real>& trace) {
+  if (in.size.elements() == 0) return;
   const Plan plan(in.size);
+  run_stages(Forward<Real>{in, plan, Shared<Real>(in, plan), y, trace, starts_of(trace)});
+}
+
+template <class Real>
+void bi_wkv_backward(const BiWkvInputs<Real>& in, const BiWkvTrace<Real>& trace,
+                     const BiWkvGradients<Real>& gradients) {
+  const Index channels = in.size.channels;
   std::fill(gradients.grad_decay, gradients.grad_decay + channels, Real(0));
   std::fill(gradients.grad_first, gradients.grad_first + channels, Real(0));
   if (in.size.elements() == 0) return;
+  const Plan plan(in.size);
   const Shared<Real> shared(in, plan);
-  const auto body_of = [=](Stage stage, bool is_reversed) {
-    return [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
-      for (Index i = begin; i < end; ++i) {
-        const Index index = is_reversed ? begin + end - 1 - i : i;
-        if (plan.piece(index).width == tile) {
-          backward_piece<true>(in, plan, shared, stage, index, gradients);
-        } else {
-          backward_piece<false>(in, plan, shared, stage, index, gradients);
-        }
-      }
-    };
-  };
-  run_stages(in, plan, shared, {Stage::weigh_tokens, Stage::sum_gradients, Stage::finish}, body_of);
+  run_stages(Backward<Real>{in, plan, shared, gradients, trace.inverse, starts_of(trace)});
   for (Index index = 0; index < plan.pieces(); ++index) {
     const Piece piece = plan.piece(index);
     const Real* const from = shared.grad_rates + index * 2 * tile;
@@ -200,9 +212,13 @@ void bi_wkv_backward(const BiWkvInputs<Real>& in, const BiWkvGradients<Real>& gr
   }
 }
 
-template void bi_wkv_forward<float>(const BiWkvInputs<float>&, float*);
-template void bi_wkv_forward<double>(const BiWkvInputs<double>&, double*);
-template void bi_wkv_backward<float>(const BiWkvInputs<float>&, const BiWkvGradients<float>&);
-template void bi_wkv_backward<double>(const BiWkvInputs<double>&, const BiWkvGradients<double>&);
+// NOLINTBEGIN(bugprone-macro-parentheses): the argument is a type.
+#define RWKVLAB_INSTANTIATE(Real)                                                               \
+  template std::size_t bi_wkv_start_bytes<Real>(const SequenceSize&);                           \
+  template void bi_wkv_forward<Real>(const BiWkvInputs<Real>&, Real*, const BiWkvTrace<Real>&); \
+  template void bi_wkv_backward<Real>(const BiWkvInputs<Real>&, const BiWkvTrace<Real>&, const BiWkvGradients<Real>&);
+// NOLINTEND(bugprone-macro-parentheses)
+RWKVLAB_INSTANTIATE(float)
+RWKVLAB_INSTANTIATE(double)
 
 }  // namespace rwkvlab::kernels

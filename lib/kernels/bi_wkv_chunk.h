@@ -7,18 +7,26 @@
 #include "kernels/bi_wkv.h"
 #include "kernels/clones.h"
 #include "kernels/scratch.h"
+#include "kernels/simd.h"
 #include "kernels/vector_math.h"
 
 namespace rwkvlab::kernels::bi_wkv {
 
 inline constexpr Index tile = 32;            ///< channels that go through time together
 inline constexpr Index longest_chunk = 256;  ///< tokens; the sums of a chunk then stay in the second-level cache
+inline constexpr Index rows_ahead = 16;      ///< tokens ahead of its turn that a row of a tile is asked for
 inline constexpr double empty_exponent = -1e30;
 
 /// A chunk of tokens of one batch entry, and a tile of channels.
 struct Piece {
   Index batch = 0, channel = 0, width = 0, tokens = 0;
   Index start = 0;  ///< of its first element in an array [batch, time, channels]
+};
+
+/// Where the tokens lie that a thread will read while it finishes a piece, as a rule: they are asked for meanwhile.
+struct NextPieces {
+  Index finished = 0;  ///< start of the piece that is finished next
+  Index summed = -1;   ///< of one that is summed next; -1: none
 };
 
 /// How the work is cut: by the sizes alone. Pieces are counted chunk by chunk within a unit, a unit being a batch entry
@@ -40,6 +48,12 @@ struct Plan {
     const Index left = size.channels - channel;
     return {batch, channel, left < tile ? left : tile, tokens(number),
             (batch * size.time + number * chunk) * size.channels + channel};
+  }
+  /// Chunks of a unit are finished from the last to the first.
+  RWKVLAB_INLINE NextPieces next(Index index) const {
+    const Index same_of_next_unit = index + chunks < pieces() ? index + chunks : index;
+    if (chunks == 1) return {piece(same_of_next_unit).start, -1};
+    return {piece(index % chunks > 0 ? index - 1 : index).start, piece(same_of_next_unit).start};
   }
 
   SequenceSize size;
@@ -145,9 +159,11 @@ RWKVLAB_INLINE Real weigh(const BiWkvInputs<Real>& in, const Rates<Real>& rates,
   alignas(64) Real largest[tile] = {}, smallest[tile] = {};
   EndSums<Real> ends;
   const Real* key = in.key + piece.start;
+  const Real* value = in.value + piece.start;
   for (Index c = 0; c < width; ++c) largest[c] = smallest[c] = key[c];
   for (Index t = 1; t < piece.tokens; ++t) {
     key += channels;
+    prefetch(key + rows_ahead * channels, width), prefetch(value + (t + rows_ahead) * channels, width);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       largest[c] = key[c] > largest[c] ? key[c] : largest[c];
@@ -155,7 +171,6 @@ RWKVLAB_INLINE Real weigh(const BiWkvInputs<Real>& in, const Rates<Real>& rates,
     }
   }
   key = in.key + piece.start;
-  const Real* value = in.value + piece.start;
   const Real* const fade = rates.fade + piece.channel;
   Real* to = weights + piece.start;
   for (Index t = 0; t < piece.tokens; ++t, key += channels, value += channels, to += channels) {
@@ -179,13 +194,16 @@ RWKVLAB_INLINE Real weigh(const BiWkvInputs<Real>& in, const Rates<Real>& rates,
 template <class Real>
 struct Start {
   alignas(64) Real left_a[tile] = {}, left_b[tile] = {}, right_a[tile] = {}, right_b[tile] = {};
-  alignas(64) Real own[tile];  ///< factor of the tokens' weights
+  alignas(64) Real own[tile];      ///< factor of the tokens' weights e^(k - largest)
+  alignas(64) Real largest[tile];  ///< the chunk's largest key
   alignas(64) double anchor[tile];
+  bool is_plain = true;  ///< whether plain sums hold the chunk's unit; else the gradient begins anew
 
   /// `joined`: whether there are other chunks.
   RWKVLAB_INLINE Start(const ChunkSums<Real>& sums, bool joined) {
     for (Index c = 0; c < tile; ++c) {
       own[c] = 1;
+      largest[c] = static_cast<Real>(sums.own[c]);
       anchor[c] = sums.own[c];
     }
     if (!joined) return;
@@ -230,10 +248,10 @@ RWKVLAB_INLINE void sum_later(const BiWkvInputs<Real>& in, const Rates<Real>& ra
   }
 }
 
-/// y of a chunk. `y` holds the weights that weigh left there.
-template <bool full, class Real>
+/// y of a chunk, and with `traced` the inverse of its denominators. `y` holds the weights that weigh left there.
+template <bool full, bool traced, class Real>
 RWKVLAB_INLINE void forward_chunk(const BiWkvInputs<Real>& in, const Rates<Real>& rates, const Piece& piece,
-                                  const Start<Real>& start, Real* y) {
+                                  const Start<Real>& start, const NextPieces& next, Real* y, Real* inverses) {
   const Index width = full ? tile : piece.width, channels = in.size.channels;
   Real* const later_a = scratch<Real>(Scratch::local, 2 * piece.tokens * tile);
   Real* const later_b = later_a + piece.tokens * tile;
@@ -248,10 +266,16 @@ RWKVLAB_INLINE void forward_chunk(const BiWkvInputs<Real>& in, const Rates<Real>
   for (Index t = 0; t < piece.tokens; ++t) {
     const Real* const value = in.value + piece.start + t * channels;
     Real* const to = y + piece.start + t * channels;
+    Real* const kept = traced ? inverses + piece.start + t * channels : nullptr;
+    prefetch<2>(y + next.finished + t * channels, width), prefetch<2>(in.value + next.finished + t * channels, width);
+    if (next.summed >= 0) prefetch<2>(in.key + next.summed + t * channels, width);
+    if (next.summed >= 0) prefetch<2>(in.value + next.summed + t * channels, width);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Real weight = start.own[c] * to[c], v = value[c], now = bonus[c] * weight;
-      to[c] = (a[c] + later_a[t * tile + c] + now * v) / (b[c] + later_b[t * tile + c] + now);
+      const Real inverse = 1 / (b[c] + later_b[t * tile + c] + now);
+      to[c] = (a[c] + later_a[t * tile + c] + now * v) * inverse;
+      if constexpr (traced) kept[c] = inverse;
       a[c] = fade[c] * a[c] + weight * v;
       b[c] = fade[c] * b[c] + weight;
     }

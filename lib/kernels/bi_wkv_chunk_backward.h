@@ -5,47 +5,35 @@
 
 namespace rwkvlab::kernels::bi_wkv {
 
-/// Of a chunk, [tokens, tile] each.
+/// What the pass over a chunk from its left end leaves for the one from its right end, [tokens, tile] each.
 template <class Real>
 struct ChunkTrace {
   explicit ChunkTrace(Index tokens)
-      : a(scratch<Real>(Scratch::local, 6 * tokens * tile)),
+      : weight(scratch<Real>(Scratch::local, 5 * tokens * tile)),
+        a(weight + tokens * tile),
         b(a + tokens * tile),
         h(b + tokens * tile),
-        hy(h + tokens * tile),
-        sum_h(hy + tokens * tile),
-        sum_hy(sum_h + tokens * tile) {}
-  Real *a, *b;           ///< A_R and D_R, then A_L and D_L
-  Real *h, *hy;          ///< grad_y / denominator, and times y
-  Real *sum_h, *sum_hy;  ///< G_L + e^u h and H_L + e^u h y
+        hy(h + tokens * tile) {}
+  Real* weight;  ///< of the tokens
+  Real *a, *b;   ///< A_L and D_L
+  Real *h, *hy;  ///< G_L and H_L
 };
 
-/// The chunk's own sums of h and h y, as they reach its ends, in `gradient_sums`. `weights` is what weigh left.
+/// The chunk's own sums of h and h y, as they reach its ends, in `gradient_sums`.
 template <bool full, class Real>
 RWKVLAB_INLINE void sum_gradients(const BiWkvInputs<Real>& in, const Rates<Real>& rates, const Piece& piece,
-                                  const Start<Real>& start, const Real* grad_y, const Real* weights,
+                                  const Start<Real>& start, const Real* inverses, const BiWkvGradients<Real>& gradients,
                                   ChunkSums<Real>& gradient_sums) {
   const Index width = full ? tile : piece.width, channels = in.size.channels;
-  const ChunkTrace<Real> trace(piece.tokens);
-  sum_later<full>(in, rates, piece, start, weights, trace.a, trace.b);
-  alignas(64) Real a[tile], b[tile];
-  for (Index c = 0; c < tile; ++c) {
-    a[c] = start.left_a[c];
-    b[c] = start.left_b[c];
-  }
   EndSums<Real> ends;
   const Real* const fade = rates.fade + piece.channel;
-  const Real* const bonus = rates.bonus + piece.channel;
   for (Index t = 0; t < piece.tokens; ++t) {
-    const Index at = piece.start + t * channels;
+    const Index at = piece.start + t * channels, later = at + rows_ahead * channels;
+    prefetch(gradients.grad_y + later, width), prefetch(inverses + later, width), prefetch(gradients.y + later, width);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
-      const Real weight = start.own[c] * weights[at + c], v = in.value[at + c], now = bonus[c] * weight;
-      const Real inverse = 1 / (b[c] + trace.b[t * tile + c] + now);
-      const Real h = grad_y[at + c] * inverse;
-      ends.add(c, fade[c], h, h * ((a[c] + trace.a[t * tile + c] + now * v) * inverse));
-      a[c] = fade[c] * a[c] + weight * v;
-      b[c] = fade[c] * b[c] + weight;
+      const Real h = gradients.grad_y[at + c] * inverses[at + c];
+      ends.add(c, fade[c], h, h * gradients.y[at + c]);
     }
   }
   // Tokens before t are read by it, whatever the form; those after it in the bidirectional form alone.
@@ -67,17 +55,17 @@ struct GradientStart {
   }
 };
 
-/// Gradients of a chunk; those of w and u of its tokens in grad_rates [2, tile]. `gradients.grad_key` holds what weigh
-/// left there. left_gradients, right_gradients: of the other chunks.
+/// Gradients of a chunk; those of w and u of its tokens in grad_rates [2, tile]. left_gradients, right_gradients: of
+/// the other chunks.
 template <bool full, class Real>
 RWKVLAB_INLINE void backward_chunk(const BiWkvInputs<Real>& in, const Rates<Real>& rates, const Piece& piece,
-                                   const Start<Real>& start, const GradientStart<Real>& left_gradients,
+                                   const Start<Real>& start, const Real* inverses,
+                                   const GradientStart<Real>& left_gradients,
                                    const GradientStart<Real>& right_gradients, const BiWkvGradients<Real>& gradients,
-                                   Real* grad_rates) {
+                                   const NextPieces& next, Real* grad_rates) {
   const Index width = full ? tile : piece.width, channels = in.size.channels;
-  GradientStart<Real> from_left = left_gradients, from_right = right_gradients;
+  GradientStart<Real> left = left_gradients, right = right_gradients;
   const ChunkTrace<Real> trace(piece.tokens);
-  sum_later<full>(in, rates, piece, start, gradients.grad_key, trace.a, trace.b);
   const Real* const fade = rates.fade + piece.channel;
   const Real* const bonus = rates.bonus + piece.channel;
   alignas(64) Real a[tile], b[tile], dw[tile] = {}, du[tile] = {};
@@ -90,41 +78,50 @@ RWKVLAB_INLINE void backward_chunk(const BiWkvInputs<Real>& in, const Rates<Real
     const Index at = piece.start + t * channels, row = t * tile;
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
-      const Real weight = start.own[c] * gradients.grad_key[at + c], v = in.value[at + c], now = bonus[c] * weight;
-      const Real later_a = trace.a[row + c], later_b = trace.b[row + c];
-      const Real inverse = 1 / (b[c] + later_b + now);
-      const Real y = (a[c] + later_a + now * v) * inverse;
-      const Real h = gradients.grad_y[at + c] * inverse, hy = h * y;
+      const Real weight = start.own[c] * vector_exp_nonpositive(in.key[at + c] - start.largest[c]);
+      const Real v = in.value[at + c], y = gradients.y[at + c];
+      const Real h = gradients.grad_y[at + c] * inverses[at + c];
+      trace.weight[row + c] = weight;
       trace.a[row + c] = a[c];
       trace.b[row + c] = b[c];
-      trace.h[row + c] = h;
-      trace.hy[row + c] = hy;
-      trace.sum_h[row + c] = from_left.h[c] + bonus[c] * h;
-      trace.sum_hy[row + c] = from_left.hy[c] + bonus[c] * hy;
-      dw[c] += later_a * from_left.h[c] - later_b * from_left.hy[c];
-      du[c] += now * h * (v - y);
+      trace.h[row + c] = left.h[c];
+      trace.hy[row + c] = left.hy[c];
+      du[c] += weight * h * (v - y);
       a[c] = fade[c] * a[c] + weight * v;
       b[c] = fade[c] * b[c] + weight;
-      from_left.h[c] = fade[c] * from_left.h[c] + reached * h;
-      from_left.hy[c] = fade[c] * from_left.hy[c] + reached * hy;
+      left.h[c] = fade[c] * left.h[c] + reached * h;
+      left.hy[c] = fade[c] * left.hy[c] + reached * h * y;
     }
   }
+  for (Index c = 0; c < tile; ++c) {
+    a[c] = start.right_a[c];
+    b[c] = start.right_b[c];
+  }
   for (Index t = piece.tokens - 1; t >= 0; --t) {
-    const Index at = piece.start + t * channels, row = t * tile;
+    const Index at = piece.start + t * channels, row = t * tile, ahead = t * channels;
+    for (const Real* const array : {inverses, gradients.y, gradients.grad_y}) {
+      prefetch<2>(array + next.finished + ahead, width);
+      if (next.summed >= 0) prefetch<2>(array + next.summed + ahead, width);
+    }
+    prefetch<2>(in.key + next.finished + ahead, width), prefetch<2>(in.value + next.finished + ahead, width);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
-      const Real weight = start.own[c] * gradients.grad_key[at + c];
-      const Real sum_h = trace.sum_h[row + c] + from_right.h[c], sum_hy = trace.sum_hy[row + c] + from_right.hy[c];
-      dw[c] += trace.a[row + c] * from_right.h[c] - trace.b[row + c] * from_right.hy[c];
+      const Real weight = trace.weight[row + c], v = in.value[at + c];
+      const Real h = gradients.grad_y[at + c] * inverses[at + c], hy = h * gradients.y[at + c];
+      const Real left_h = trace.h[row + c], left_hy = trace.hy[row + c];
+      const Real sum_h = left_h + right.h[c] + bonus[c] * h, sum_hy = left_hy + right.hy[c] + bonus[c] * hy;
+      dw[c] += trace.a[row + c] * right.h[c] - trace.b[row + c] * right.hy[c] + (a[c] * left_h - b[c] * left_hy);
       gradients.grad_value[at + c] = weight * sum_h;
-      gradients.grad_key[at + c] = weight * (in.value[at + c] * sum_h - sum_hy);
-      from_right.h[c] = fade[c] * from_right.h[c] + trace.h[row + c];
-      from_right.hy[c] = fade[c] * from_right.hy[c] + trace.hy[row + c];
+      gradients.grad_key[at + c] = weight * (v * sum_h - sum_hy);
+      right.h[c] = fade[c] * right.h[c] + h;
+      right.hy[c] = fade[c] * right.hy[c] + hy;
+      a[c] = fade[c] * a[c] + reached * weight * v;
+      b[c] = fade[c] * b[c] + reached * weight;
     }
   }
   for (Index c = 0; c < width; ++c) {
     grad_rates[c] = -fade[c] * dw[c];
-    grad_rates[tile + c] = du[c];
+    grad_rates[tile + c] = bonus[c] * du[c];
   }
 }
 

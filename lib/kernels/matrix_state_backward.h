@@ -35,6 +35,7 @@ inline constexpr Index kept_states(Index time) { return (time + kept_state_token
 template <class Real>
 struct MatrixStateBackward {
   Index batch = 0, time = 0, heads = 0, key_size = 0, value_size = 0;
+  bool is_reversed = false;  ///< whether the recurrence ran from the last token to the first
   const Real* receptance = nullptr;
   const Real* key = nullptr;
   const Real* value = nullptr;

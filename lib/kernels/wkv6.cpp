@@ -23,15 +23,19 @@ RWKVLAB_INLINE void decays(const Real* raw, Index count, Real* rate, Real* w) {
 /// Where a head's numbers lie.
 struct Head {
   Index batch, head;
-  Index first(const Wkv6Size& size) const { return batch * size.time * size.channels() + head * size.head_size; }
+  /// Its channels of the token that the recurrence reads as number t.
+  template <class Real>
+  RWKVLAB_INLINE Index row(const Wkv6Inputs<Real>& in, Index t) const {
+    const Index token = batch * in.size.time + (in.is_reversed ? in.size.time - 1 - t : t);
+    return token * in.size.channels() + head * in.size.head_size;
+  }
   Index index(const Wkv6Size& size) const { return batch * size.heads + head; }
 };
 
 /// Raw decay of token t of a head.
 template <class Real>
 RWKVLAB_INLINE const Real* decay_of(const Wkv6Inputs<Real>& in, const Head& at, Index t) {
-  return in.fixed_decay ? in.decay + at.head * in.size.head_size
-                        : in.decay + at.first(in.size) + t * in.size.channels();
+  return in.decay + (in.fixed_decay ? at.head * in.size.head_size : at.row(in, t));
 }
 
 /// Forward pass of `width` <= tile value channels from `column`. The tile is a constant number of columns, so that a
@@ -39,7 +43,7 @@ RWKVLAB_INLINE const Real* decay_of(const Wkv6Inputs<Real>& in, const Head& at, 
 template <int tile, class Real>
 RWKVLAB_INLINE void forward_unit(const Wkv6Forward<Real>& call, const Head& at, Index column, Index width) {
   const Wkv6Inputs<Real>& in = call.in;
-  const Index n = in.size.head_size, channels = in.size.channels();
+  const Index n = in.size.head_size, step = in.is_reversed ? -in.size.channels() : in.size.channels();
   const Index matrix = at.index(in.size) * n * n + column;
   Real* const state = scratch<Real>(Scratch::local, n * (tile + 2));
   Real* const w = state + n * tile;
@@ -57,7 +61,7 @@ RWKVLAB_INLINE void forward_unit(const Wkv6Forward<Real>& call, const Head& at, 
       keep(call.kept_states + (at.index(in.size) * in.size.chunks() + t / kept_state_tokens) * n * n + column);
     }
     if (t == 0 || !in.fixed_decay) decays(decay_of(in, at, t), n, rate, w);
-    const Index row = at.first(in.size) + t * channels, next = row + channels;
+    const Index row = at.row(in, t), next = row + step;
     prefetch(in.receptance + next, n), prefetch(in.key + next, n), prefetch(in.value + next + column, width);
     if (!in.fixed_decay) prefetch(in.decay + next, n);
     const Real* const r = in.receptance + row;
@@ -93,7 +97,7 @@ bool is_step(const Wkv6Forward<Real>& call) {
 template <int tile, class Real>
 RWKVLAB_INLINE void step_unit(const Wkv6Forward<Real>& call, const Head& at, Index column) {
   const Wkv6Inputs<Real>& in = call.in;
-  const Index n = in.size.head_size, matrix = at.index(in.size) * n * n + column, row = at.first(in.size);
+  const Index n = in.size.head_size, matrix = at.index(in.size) * n * n + column, row = at.row(in, 0);
   Real* const w = scratch<Real>(Scratch::local, 2 * n);
   decays(decay_of(in, at, 0), n, w + n, w);
   const Real* const bonus = in.bonus + at.head * n;
@@ -153,6 +157,7 @@ void wkv6_backward(const Wkv6Backward<Real>& call) {
   MatrixStateBackward<Real> common;
   common.batch = call.in.size.batch;
   common.time = call.in.size.time;
+  common.is_reversed = call.in.is_reversed;
   common.heads = call.in.size.heads;
   common.key_size = common.value_size = call.in.size.head_size;
   common.receptance = call.in.receptance;

@@ -37,6 +37,7 @@ struct Wkv6Inputs {
   bool fixed_decay = false;     ///< whether `decay` is one for all tokens
   const Real* bonus = nullptr;  ///< [heads, head_size]
   const Real* state = nullptr;  ///< before the first token; or null for zeros
+  bool is_reversed = false;     ///< from the last token to the first, which `first`, `final` and `before` then mean
 };
 
 template <class Real>

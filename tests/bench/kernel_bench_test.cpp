@@ -77,6 +77,18 @@ TEST(BenchKernels, ChoosesByNameAndRestoresTheThreads) {
   EXPECT_THAT(message_of<ConfigError>([&] { bench_kernels(options); }), HasSubstr("'wkv9'"));
 }
 
+TEST(BenchKernels, SaysWhatATokenCostsInLongerSequences) {
+  KernelBenchReport report;
+  for (const double tokens : {100.0, 200.0, 400.0}) {
+    KernelTiming& timing = report.kernels.emplace_back();
+    timing.series = "scan";
+    timing.tokens = tokens;
+    timing.seconds = tokens > 200 ? 2 * tokens : tokens;
+  }
+  report.kernels.push_back({"alone", 3});
+  EXPECT_THAT(text({report}), HasSubstr("  scan: time per token, of the first size: 1.00, 1.00, 2.00\n"));
+}
+
 TEST(BenchData, EveryNamedTaskFillsBatches) {
   for (const std::string& name : data_workload_names()) {
     SCOPED_TRACE(name);

@@ -12,7 +12,11 @@ template <class Real>
 struct Problem {
   SequenceSize size;
   bool is_causal, is_official = false;
-  std::vector<Real> decay, first, key, value, grad_y, y, grad_decay, grad_first, grad_key, grad_value;
+  std::vector<Real> decay, first, key, value, grad_y, y, inverse, grad_decay, grad_first, grad_key, grad_value;
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  std::vector<Line> starts;
 
   Problem(const SequenceSize& s, bool causal, double key_scale = 1, double decay_scale = 3, double first_scale = 1)
       : size(s), is_causal(causal) {
@@ -22,18 +26,20 @@ struct Problem {
     key = random_values<Real>(s.elements(), "k", key_scale);
     value = random_values<Real>(s.elements(), "v");
     grad_y = random_values<Real>(s.elements(), "g");
-    for (auto* const out : {&y, &grad_key, &grad_value}) out->resize(key.size());
+    for (auto* const out : {&y, &inverse, &grad_key, &grad_value}) out->resize(key.size());
+    starts.resize((bi_wkv_start_bytes<Real>(s) + sizeof(Line) - 1) / sizeof(Line));
     grad_decay.resize(decay.size());
     grad_first.resize(decay.size());
   }
   BiWkvInputs<Real> inputs() const { return {size, decay.data(), first.data(), key.data(), value.data(), is_causal}; }
+  BiWkvTrace<Real> trace() { return {inverse.data(), reinterpret_cast<std::byte*>(starts.data())}; }
   void forward() {
-    is_official ? bi_wkv_official_cuda_forward(inputs(), y.data()) : bi_wkv_forward(inputs(), y.data());
+    is_official ? bi_wkv_official_cuda_forward(inputs(), y.data()) : bi_wkv_forward(inputs(), y.data(), trace());
   }
   void backward() {
-    const BiWkvGradients<Real> gradients = {grad_y.data(), grad_decay.data(), grad_first.data(), grad_key.data(),
-                                            grad_value.data()};
-    is_official ? bi_wkv_official_cuda_backward(inputs(), gradients) : bi_wkv_backward(inputs(), gradients);
+    const BiWkvGradients<Real> gradients = {y.data(),          grad_y.data(),   grad_decay.data(),
+                                            grad_first.data(), grad_key.data(), grad_value.data()};
+    is_official ? bi_wkv_official_cuda_backward(inputs(), gradients) : bi_wkv_backward(inputs(), trace(), gradients);
   }
   Named<Real> everything() {
     forward();
@@ -151,6 +157,33 @@ TEST(BiWkv, BitsDoNotDependOnThreads) {
         for (const auto& [name, values] : p.everything()) all.insert(all.end(), values.begin(), values.end());
         return all;
       });
+    }
+  }
+}
+
+// What is left for the gradient changes nothing.
+TEST(BiWkv, WithoutATraceTheResultIsTheSame) {
+  for (const SequenceSize& size : sizes) {
+    for (const double decay : {3.0, 400.0}) {
+      Problem<float> p(size, false, 1, decay);
+      p.forward();
+      std::vector<float> alone(p.y.size());
+      bi_wkv_forward(p.inputs(), alone.data());
+      EXPECT_EQ(alone, p.y) << size.time << " tokens, w T " << decay;
+    }
+  }
+}
+
+TEST(BiWkv, GradientsMayOverwriteWhatWasKept) {
+  for (const SequenceSize& size : sizes) {
+    for (const double decay : {3.0, 400.0}) {
+      Problem<float> p(size, false, 1, decay);
+      p.everything();
+      bi_wkv_backward<float>(
+          p.inputs(), p.trace(),
+          {p.y.data(), p.grad_y.data(), p.grad_decay.data(), p.grad_first.data(), p.inverse.data(), p.y.data()});
+      EXPECT_EQ(p.inverse, p.grad_key) << size.time << " tokens, w T " << decay;
+      EXPECT_EQ(p.y, p.grad_value) << size.time << " tokens, w T " << decay;
     }
   }
 }

@@ -11,7 +11,7 @@ namespace {
 template <class Real>
 struct Problem {
   Wkv6Size size;
-  bool fixed = false;
+  bool fixed = false, is_reversed = false;
   std::vector<Real> r, k, v, decay, bonus, state;  // An empty `state` is zeros.
   std::vector<Real> y, final_state, kept_states, grad_y, grad_final;
   std::vector<Real> grad_r, grad_k, grad_v, grad_decay, grad_bonus, grad_state;
@@ -36,7 +36,8 @@ struct Problem {
   }
   Wkv6Inputs<Real> inputs() const {
     return {size,         r.data(), k.data(),     v.data(),
-            decay.data(), fixed,    bonus.data(), state.empty() ? nullptr : state.data()};
+            decay.data(), fixed,    bonus.data(), state.empty() ? nullptr : state.data(),
+            is_reversed};
   }
   void forward() { wkv6_forward<Real>({inputs(), y.data(), final_state.data(), kept_states.data()}); }
   void backward() {
@@ -199,6 +200,32 @@ TEST(Wkv6, ChunksWithCarriedStateEqualOnePass) {
     const auto first = part(0, cut, whole.state), second = part(cut, 45, first.final_state);
     EXPECT_LT(relative_error(joined({first.y, second.y}), whole.y), 1e-14) << cut;
     EXPECT_LT(relative_error(second.final_state, whole.final_state), 1e-14) << cut;
+  }
+}
+
+TEST(Wkv6, ReversedItReadsTheTokensBackwards) {
+  for (const bool fixed : {false, true}) {
+    for (const Index time : {1, 70}) {
+      Problem<float> forwards({2, time, 2, 20}, fixed, true), backwards = forwards;
+      const auto turn = [&](std::vector<float>& values) {
+        const std::vector<float> old = values;
+        for (Index b = 0; b < 2; ++b) {
+          for (Index t = 0; t < time; ++t) {
+            std::copy_n(&old[(b * time + t) * 40], 40, &values[(b * time + time - 1 - t) * 40]);
+          }
+        }
+      };
+      backwards.is_reversed = true;
+      for (auto* const values : {&backwards.r, &backwards.k, &backwards.v, &backwards.grad_y}) turn(*values);
+      if (!fixed) turn(backwards.decay);
+      const std::vector<float> expected = forwards.everything();
+      backwards.everything();
+      for (auto* const values : {&backwards.y, &backwards.grad_r, &backwards.grad_k, &backwards.grad_v}) turn(*values);
+      if (!fixed) turn(backwards.grad_decay);
+      EXPECT_EQ(joined({backwards.y, backwards.final_state, backwards.grad_r, backwards.grad_k, backwards.grad_v,
+                        backwards.grad_decay, backwards.grad_bonus, backwards.grad_state}),
+                expected);
+    }
   }
 }
 

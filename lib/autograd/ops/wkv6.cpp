@@ -11,7 +11,8 @@ namespace {
 // Inputs: receptance, key, value, decay, bonus, state.
 class Wkv6 final : public Op {
  public:
-  Wkv6(std::int64_t head_size, bool wants_final_state) : head_size_(head_size), wants_final_state_(wants_final_state) {}
+  Wkv6(std::int64_t head_size, bool is_reversed, bool wants_final_state)
+      : head_size_(head_size), is_reversed_(is_reversed), wants_final_state_(wants_final_state) {}
   std::string_view name() const override { return "wkv6"; }
 
   Tensors forward(const Tensors& in) override {
@@ -73,13 +74,13 @@ class Wkv6 final : public Op {
   }
   template <class Real>
   kernels::Wkv6Inputs<Real> kernel_inputs(const Tensors& in) const {
-    return {size_of(in[0]),     in[0].data<Real>(),       in[1].data<Real>(),
-            in[2].data<Real>(), in[3].data<Real>(),       in[3].shape() != in[0].shape(),
-            in[4].data<Real>(), data_or_null<Real>(in[5])};
+    return {size_of(in[0]),     in[0].data<Real>(),        in[1].data<Real>(),
+            in[2].data<Real>(), in[3].data<Real>(),        in[3].shape() != in[0].shape(),
+            in[4].data<Real>(), data_or_null<Real>(in[5]), is_reversed_};
   }
 
   std::int64_t head_size_;
-  bool wants_final_state_;
+  bool is_reversed_, wants_final_state_;
   Tensors inputs_;
   Tensor kept_states_;
 };
@@ -124,7 +125,7 @@ class SharedInitialState final : public Op {
 }  // namespace
 
 Wkv6Result wkv6(const Wkv6Inputs& in, bool wants_final_state) {
-  auto outputs = run_op(std::make_unique<Wkv6>(in.head_size, wants_final_state),
+  auto outputs = run_op(std::make_unique<Wkv6>(in.head_size, in.is_reversed, wants_final_state),
                         {in.receptance, in.key, in.value, in.decay, in.bonus, in.state});
   return {outputs[0], outputs[1]};
 }

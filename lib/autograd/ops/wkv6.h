@@ -11,6 +11,7 @@ struct Wkv6Inputs {
   Var bonus;                   ///< `channels` elements
   Var state;                   ///< [batch, heads, head_size, head_size], rows are keys; or none for zeros
   std::int64_t head_size = 64;
+  bool is_reversed = false;  ///< from the last token to the first
 };
 
 struct Wkv6Result {
