@@ -121,8 +121,9 @@ std::vector<std::string> language_workload_names() {
 
 void require_language_model(const TrainWorkload& workload, const char* bench) {
   if (!workload.image_model) return;
-  throw ConfigError(fmt::format("'{}' is a model of images, and `bench {}` needs one of tokens, such as {}",
-                                workload.name, bench, fmt::join(language_workload_names(), ", ")));
+  throw ConfigError(fmt::format(
+      "'{}' is a model of images, which reads and generates no tokens: `bench {}` needs one that does, such as {}",
+      workload.name, bench, fmt::join(language_workload_names(), ", ")));
 }
 
 std::vector<std::string> train_workload_names() {

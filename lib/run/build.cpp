@@ -209,8 +209,11 @@ std::unique_ptr<Module> build_model(const LoadedExperiment& loaded) {
 BuiltExperiment build_experiment(const LoadedExperiment& loaded) {
   const Experiment& e = loaded.experiment;
   if (!e.data) {
-    throw_problem(loaded.tree.place(), "this file has no 'data', so there is nothing to train on",
-                  "add data: {kind: text, files: [...]}; without data a file can only be described");
+    const bool reads_images = !objective_of_model(e.model.kind).empty();
+    throw_problem(
+        loaded.tree.place(), "this file has no 'data', so there is nothing to train on",
+        fmt::format("add data: {}; without data a file can only be described",
+                    reads_images ? "{kind: textured_shapes} or others made of images" : "{kind: text, files: [...]}"));
   }
   BuiltExperiment built;
   built.data = build_data(loaded);
