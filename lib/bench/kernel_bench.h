@@ -23,7 +23,7 @@ struct KernelTiming {
   double bfloat16_flops = 0;
   double bytes = 0;          ///< that one call cannot but read and write
   double limit_seconds = 0;  ///< MachineLimits::seconds of these
-  std::string series;        ///< KernelCase::series
+  std::string series{};      ///< KernelCase::series
   double tokens = 0;
 };
 
