@@ -87,6 +87,17 @@ double flops_of(const ModuleDescription& module, const std::vector<std::string>&
   return sum;
 }
 
+// A pass of its own, because layers that are listened to keep to themselves (Linear::forward_hidden).
+void describe_products(Module& model, const Tensor& batch, double tokens, ModelDescription& result) {
+  FlopCounter counter;
+  ForwardContext context;
+  context.training = true;
+  context.listener = &counter;
+  trial_loss(model, batch, context);
+  result.forward_flops_per_token = counter.total() / tokens;
+  result.root = describe_module(model, "model", counter, tokens);
+}
+
 }  // namespace
 
 ModelDescription describe_model(Module& model, const DescribeOptions& options) {
@@ -98,24 +109,21 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
   if (images != nullptr) result.published_flops = images->published_flops();
   const auto tokens = static_cast<double>(result.batch * result.context);
   const ShapeOnly shape_only;
-  const PrecisionScope precision(options.precision);
-  FlopCounter counter;
   model.allocate_uninitialised();
   for (Parameter* const parameter : model.parameters()) {
     if (options.frozen.contains(parameter->name)) parameter->var = parameter->var.detached();
   }
   const Tensor batch = Tensor::empty({options.batch, options.context}, DType::i64);  // No part of what a step adds.
+  describe_products(model, batch, tokens, result);
+  const PrecisionScope precision(options.precision);
   const std::int64_t before = memory_use().live;
   reset_peak_memory();
   {
     Tape tape;
     ForwardContext context;
     context.training = true;
-    context.listener = &counter;
     const CrossEntropyLoss loss = trial_loss(model, batch, context);
     result.memory.activations = memory_use().live - before;
-    result.forward_flops_per_token = counter.total() / tokens;
-    result.root = describe_module(model, "model", counter, tokens);
     tape.backward(loss.loss);
   }
   result.recomputed_flops_per_token = flops_of(result.root, recomputed_layers(model));
