@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/random.h"
 #include "bench/measure.h"
@@ -45,7 +46,16 @@ double state_bytes(const GenerationState& state) {
   return bytes;
 }
 
-// A generator that goes on to later and later positions and steps again from those where it has been.
+// With the room that a cache has to grow.
+double held_bytes(const GenerationState& state) {
+  if (!state.logits.defined()) return 0;
+  double numbers = static_cast<double>(state.logits.room());
+  for (const auto& [name, value] : state.state.pieces()) numbers += static_cast<double>(value.value().room());
+  return numbers * sizeof(float);
+}
+
+// A generator that goes on to later and later positions and steps again from those where it has been. The cache of a
+// single sequence grows in place: a step behind a stop starts from the memory of the one before, made shorter.
 class Walk {
  public:
   Walk(const LanguageModel& model, const StoredWeights& stored, std::int64_t sequences,
@@ -63,6 +73,7 @@ class Walk {
       generator_.read(tokens);
     }
     stops_.push_back(generator_.state());
+    positions_.push_back(generator_.state().tokens);
     if (tokens.empty()) return 0;
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
@@ -80,22 +91,33 @@ class Walk {
     reset_peak_memory();
     generator_.step(next_);
     double others = 0;
-    for (std::size_t i = 0; i < stops_.size(); ++i) {
-      const GenerationState& state = stops_[i];
-      if (i != stop && state.logits.defined()) others += state_bytes(state) + static_cast<double>(state.logits.bytes());
-    }
+    for (std::size_t i = 0; i < stops_.size(); ++i) others += i != stop ? held_bytes(stops_[i]) : 0.0;
     return static_cast<double>(memory_use().peak) - others;
   }
 
  private:
   void go_to(std::size_t stop) {
-    const GenerationState& state = stops_[stop];
-    if (state.logits.defined()) {
-      generator_.set_state(state);
-    } else {
+    const bool moves = grows_ && next_.size() == 1;
+    if (moves && at_) leave();
+    if (positions_[stop] == 0) {
       generator_ = Generator(*model_, stored_, static_cast<std::int64_t>(next_.size()));
+    } else {
+      generator_.set_state(moves ? std::exchange(stops_[stop], {}) : stops_[stop]);
     }
     at_ = stop;
+  }
+
+  // Puts the state back to the stop that it came from, with as many tokens as it had there.
+  void leave() {
+    GenerationState state = generator_.release_state();
+    const std::int64_t tokens = positions_[*at_];
+    if (tokens == 0) return;
+    for (const StatePiece& piece : model_->state_pieces()) {
+      if (!piece.grows()) continue;
+      const Tensor& longer = state.state.find(piece.name)->value();
+      state.state.set(piece.name, Var(longer.stretched({1, tokens, longer.shape()[2]})));
+    }
+    stops_[*at_] = std::move(state);
   }
 
   const LanguageModel* model_;
@@ -103,6 +125,7 @@ class Walk {
   std::span<const std::int64_t> next_;
   Generator generator_;
   std::vector<GenerationState> stops_;
+  std::vector<std::int64_t> positions_;  // tokens before each stop
   std::optional<std::size_t> at_;
   bool grows_ = !Generator::mixes_lengths(*model_);
 };

@@ -10,9 +10,11 @@
 //            every H, while its authors' code interpolates where H is no power of two)
 //   learned  x_t + P_t in place of x_t, P: [max_length, D]
 //
-// State: key and value [tokens so far, D], the cache (the keys are turned already). It grows with every token.
+// State: key and value [tokens so far, D], the cache (the keys are turned already). It grows with every token, in place
+// where the incoming state is given up (nn/overwritten_state.h) and is that of a single sequence.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops/causal_attention.h"
@@ -21,6 +23,7 @@
 #include "blocks/transformer_init.h"
 #include "config/registry.h"
 #include "nn/layers.h"
+#include "nn/overwritten_state.h"
 
 namespace rwkvlab {
 namespace {
@@ -79,6 +82,24 @@ std::int64_t head_size_of(const Params& params, std::int64_t width) {
                                 fits(nearest) ? fmt::format(", for example {}", nearest) : ", which has none"));
 }
 
+// `past` [1, before, D] (or null) and then x [1, time, D]: in the memory of the past where it has room and nobody else
+// holds it; else in new memory with half as much to spare, so that tokens that come one by one are rarely copied.
+Tensor grown_cache(const Tensor* past, const Tensor& x) {
+  constexpr std::int64_t least_tokens = 64;
+  const std::int64_t before = past != nullptr ? past->shape()[1] : 0, tokens = before + x.shape()[1],
+                     width = x.shape()[2];
+  const bool fits = past != nullptr && past->unique() && past->room() >= tokens * width;
+  const Shape shape = {1, tokens, width};
+  const Tensor all = fits ? past->stretched(shape)
+                          : Tensor::with_room(shape, std::max(tokens + tokens / 2, least_tokens) * width, x.dtype());
+  const auto part = [&](std::int64_t begin, std::int64_t end) {
+    return all.reshaped({tokens, width}).rows(begin, end).reshaped({1, end - begin, width});
+  };
+  if (!fits && before > 0) part(0, before).copy_from(*past);
+  part(before, tokens).copy_from(x);
+  return all;
+}
+
 class Attention final : public Mixer {
  public:
   Attention(const Params& params, const MixerSite& site)
@@ -110,8 +131,7 @@ class Attention final : public Mixer {
     return in_module(*this, context, [&] {
       if (!params_.causal && (context.state_in != nullptr || wants_state(context)))
         throw ShapeError("attention over all tokens sees the whole sequence at once and cannot carry a state");
-      const Var past_key = read_state(context, "key"), past_value = read_state(context, "value");
-      const std::int64_t first = past_key.defined() ? past_key.shape()[1] : 0;
+      const std::int64_t first = tokens_before(context);
       const Var placed = positions_ != nullptr ? with_learned_positions(x, first) : x;
       Var q = query_->forward(placed, context), k = key_->forward(placed, context);
       if (params_.positions == "rotary") {
@@ -119,8 +139,8 @@ class Attention final : public Mixer {
         q = rotate_heads(q, table);
         k = rotate_heads(k, table);
       }
-      k = append_tokens(past_key, k);
-      const Var v = append_tokens(past_value, value_->forward(placed, context));
+      k = after_cache(context, "key", k);
+      const Var v = after_cache(context, "value", value_->forward(placed, context));
       write_state(context, "key", k);
       write_state(context, "value", v);
       const Var y = params_.causal ? causal_attention(q, k, v, heads_, slopes_) : full_attention(q, k, v, heads_);
@@ -143,6 +163,19 @@ class Attention final : public Mixer {
                                    first + x.shape()[1], params_.max_length));
     }
     return add_positions(x, positions_->var, first);
+  }
+
+  std::int64_t tokens_before(const ForwardContext& context) const {
+    const Var past = read_state(context, "key");
+    return past.defined() ? past.shape()[1] : 0;
+  }
+
+  // The tokens of a cache and then those of x.
+  Var after_cache(const ForwardContext& context, const char* name, const Var& x) const {
+    if (!OverwriteState::active() || Tape::current() != nullptr || !wants_state(context) || x.shape()[0] != 1)
+      return append_tokens(read_state(context, name), x);
+    const Var* const past = context.state_in != nullptr ? context.state_in->find(path() + "." + name) : nullptr;
+    return Var(grown_cache(past != nullptr ? &past->value() : nullptr, x.value()));
   }
 
   // Batches of one shape, as in training, compute the angles once.

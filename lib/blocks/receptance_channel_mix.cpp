@@ -50,8 +50,8 @@ class ReceptanceChannelMix final : public ShiftedMixer {
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
       if (const StoredWeights* const weights = receptance_ != nullptr ? weights_for_step(x, context) : nullptr) {
-        const auto stored = stored_rows(*weights, std::array<const Linear*, 3>{key_, receptance_, value_});
-        if (stored) return step(*stored, x, context);
+        const auto* const stored = step_rows_.find(*weights, {key_, receptance_, value_});
+        if (stored != nullptr) return step(*stored, x, context);
       }
       if (receptance_ != nullptr) survey_step_order({key_, receptance_, value_});
       const std::vector<Var> blends = shifted(x, context);
@@ -93,6 +93,7 @@ class ReceptanceChannelMix final : public ShiftedMixer {
   ChannelMixVersion version_;
   std::int64_t hidden_;
   Activation activation_;
+  StepRows<3> step_rows_;
   Linear *key_ = nullptr, *receptance_ = nullptr, *value_ = nullptr;
 };
 

@@ -26,7 +26,9 @@
 #include "blocks/shifted_mixer.h"
 #include "config/registry.h"
 #include "kernels/wkv4.h"
+#include "kernels/wkv4_step.h"
 #include "nn/layers.h"
+#include "nn/overwritten_state.h"
 
 namespace rwkvlab {
 namespace {
@@ -74,6 +76,10 @@ class Rwkv4TimeMix final : public ShiftedMixer {
 
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
+      if (const StoredWeights* const weights = small_ == 0 ? weights_for_step(x, context) : nullptr) {
+        const auto* const stored = step_rows_.find(*weights, {key_, value_, receptance_, output_});
+        if (stored != nullptr) return step(*stored, x, context);
+      }
       const std::vector<Var> blends = shifted(x, context);
       const Var k = key_->forward(blends[0], context);
       const Var v = value_->forward(blends[1], context);
@@ -87,6 +93,33 @@ class Rwkv4TimeMix final : public ShiftedMixer {
       probe(context, "out", out);
       return out;
     });
+  }
+
+  /// One token of generation (blocks/token_step.h), with what is stored of key, value, receptance and output.
+  Var step(const std::array<kernels::StoredRows, 4>& stored, const Var& x, const ForwardContext& context) const {
+    const std::int64_t sequences = x.shape()[0], count = sequences * attention_;
+    StepMemory memory(blend_lines(sequences) + 4 * StepMemory::lines(count));
+    const std::vector<const float*> blends = step_blends(x, context, memory);
+    float *const k = memory.take(count), *const v = memory.take(count), *const r = memory.take(count),
+                 *const y = memory.take(count);
+    const kernels::RowProduct products[] = {
+        {stored[0], blends[0], k}, {stored[1], blends[1], v}, {stored[2], blends[2], r}};
+    kernels::row_products(products, sequences);
+    const Tensor next = next_state(context, path() + ".wkv");
+    const Var state = read_state(context, "wkv");
+    kernels::wkv4_step({{sequences, 1, attention_},
+                        time_decay_.var.value().data<float>(),
+                        time_first_.var.value().data<float>(),
+                        k,
+                        v,
+                        state.value().data<float>(),
+                        y,
+                        next.data<float>()});
+    write_state(context, "wkv", Var(next));
+    kernels::gate_forward<float>(Activation::sigmoid, count, r, y, y);
+    const Tensor out = Tensor::empty(x.shape());
+    kernels::row_product(stored[3], sequences, y, out.data<float>());
+    return Var(out);
   }
 
   std::string summary() const override {
@@ -130,6 +163,7 @@ class Rwkv4TimeMix final : public ShiftedMixer {
   }
 
   std::int64_t attention_, small_;
+  StepRows<4> step_rows_;
   Parameter& time_decay_;
   Parameter& time_first_;
   Linear *key_, *value_, *receptance_, *output_;

@@ -26,7 +26,9 @@
 #include "base/error.h"
 #include "blocks/shifted_mixer.h"
 #include "config/registry.h"
+#include "kernels/rwkv7_token.h"
 #include "nn/layers.h"
+#include "nn/overwritten_state.h"
 
 namespace rwkvlab {
 namespace {
@@ -187,6 +189,12 @@ class Rwkv7TimeMix final : public ShiftedMixer {
 
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
+      if (has_all_parts()) {
+        if (const StoredWeights* const weights = weights_for_step(x, context)) {
+          if (const StepWeights* const stored = step_weights(*weights)) return step(*stored, x, context);
+        }
+        if (StoredWeights::Survey* const survey = StoredWeights::Survey::current()) survey_step(*survey);
+      }
       const std::vector<Var> blends = shifted(x, context);
       const Var r = receptance_->forward(blends[mix_r_], context);
       const Var v = mixed_value(blends[mix_v_], context);
@@ -338,6 +346,122 @@ class Rwkv7TimeMix final : public ShiftedMixer {
     return lerp(v, first, weight);
   }
 
+  // Whether step() can stand in for forward().
+  bool has_all_parts() const {
+    return p_.delta_rule && decay_.first != nullptr && rate_.first != nullptr && gate_.first != nullptr &&
+           key_scale_ != nullptr && key_boost_ != nullptr && bonus_ != nullptr && norm_ != nullptr &&
+           !p_.decay_per_head && !p_.rate_per_head;
+  }
+
+  // Products of a step in the order in which they read their weights: those of the token, the adapters' second ones,
+  // the output. What stands at their end in the first two, the adapter of the value, may be missing.
+  static constexpr std::size_t of_token = 7, of_adapters = 4;
+  struct StepWeights {
+    std::array<kernels::StoredRows, of_token> token;
+    std::array<kernels::StoredRows, of_adapters> adapters;
+    kernels::StoredRows output;
+  };
+
+  // Calls use(weight, whether it is stored as [in, out], where in StepWeights it belongs) in that order.
+  template <class Weights, class Use>
+  void each_step_weight(Weights& weights, const Use& use) const {
+    std::size_t i = 0;
+    for (const Linear* const layer : {receptance_, key_, value_}) use(layer->weight(), false, weights.token[i++]);
+    const Adapter* const adapters[] = {&decay_, &rate_, &gate_, mixes_value_ ? &value_gate_ : nullptr};
+    for (const Adapter* const adapter : adapters) {
+      if (adapter != nullptr) use(adapter->first->var, true, weights.token[i++]);
+    }
+    i = 0;
+    for (const Adapter* const adapter : adapters) {
+      if (adapter != nullptr) use(adapter->second->var, true, weights.adapters[i++]);
+    }
+    use(output_->weight(), false, weights.output);
+  }
+
+  void survey_step(StoredWeights::Survey& survey) const {
+    StepWeights unused;
+    each_step_weight(unused, [&](const Var& weight, bool input_major, const kernels::StoredRows&) {
+      survey.note(weight.value(), input_major);
+    });
+  }
+
+  // Null if one is not stored. Looked up once for all steps, as StepRows does.
+  const StepWeights* step_weights(const StoredWeights& stored) {
+    const kernels::StoredRows* const first = stored.find(receptance_->weight().value(), false);
+    if (first == nullptr) return nullptr;
+    if (step_weights_of_ == &stored && step_weights_.token[0].words == first->words) return &step_weights_;
+    bool has_all = true;
+    each_step_weight(step_weights_, [&](const Var& weight, bool input_major, kernels::StoredRows& rows) {
+      const kernels::StoredRows* const found = stored.find(weight.value(), input_major);
+      has_all = has_all && found != nullptr;
+      if (found != nullptr) rows = *found;
+    });
+    step_weights_of_ = has_all ? &stored : nullptr;
+    return has_all ? &step_weights_ : nullptr;
+  }
+
+  // One token of generation (blocks/token_step.h).
+  Var step(const StepWeights& stored, const Var& x, const ForwardContext& context) const {
+    const std::int64_t sequences = x.shape()[0], count = sequences * width_;
+    const std::size_t adapters = mixes_value_ ? 4 : 3;
+    std::int64_t lines = blend_lines(sequences) + 7 * StepMemory::lines(count);
+    for (std::size_t i = 0; i < adapters; ++i) lines += StepMemory::lines(sequences * stored.adapters[i].inputs);
+    StepMemory memory(lines);
+    const std::vector<const float*> blends = step_blends(x, context, memory);
+
+    // The value is a tensor: the first layer leaves it for the others.
+    const Tensor value = Tensor::empty(x.shape());
+    const float* const inputs[of_token] = {blends[mix_r_], blends[mix_k_], blends[mix_v_], blends[mix_w_],
+                                           blends[mix_a_], blends[mix_g_], blends[mix_v_]};
+    float* outputs[of_token] = {memory.take(count), memory.take(count), value.data<float>()};
+    std::array<kernels::RowProduct, of_token> products;
+    for (std::size_t i = 0; i < 3 + adapters; ++i) {
+      if (i >= 3) outputs[i] = memory.take(sequences * stored.token[i].outputs);
+      products[i] = {stored.token[i], inputs[i], outputs[i]};
+    }
+    kernels::row_products(std::span(products).first(3 + adapters), sequences);
+    kernels::activation_forward<float>(Activation::tanh, sequences * stored.token[3].outputs, outputs[3], outputs[3]);
+    kernels::activation_forward<float>(Activation::sigmoid, sequences * stored.token[5].outputs, outputs[5],
+                                       outputs[5]);
+    float* second[of_adapters] = {};
+    for (std::size_t i = 0; i < adapters; ++i) {
+      second[i] = memory.take(count);
+      products[i] = {stored.adapters[i], outputs[3 + i], second[i]};
+    }
+    kernels::row_products(std::span(products).first(adapters), sequences);
+
+    const Var first_value = p_.value_residual && context.shared != nullptr ? context.shared->first_value : Var();
+    kernels::Rwkv7Token token;
+    token.sequences = sequences, token.heads = heads_, token.head_size = head_size_;
+    token.fastest_log_decay = fastest_log_decay, token.rate_limit = p_.rate_limit;
+    token.receptance = outputs[0], token.key = outputs[1], token.value = outputs[2];
+    token.decay = second[0], token.rate = second[1], token.gate = second[2];
+    const auto values_of = [](const Parameter* parameter) { return parameter->var.value().data<float>(); };
+    const bool mixes = mixes_value_ && first_value.defined();
+    token.value_weight = mixes ? second[3] : nullptr;
+    token.first_value = mixes ? first_value.value().data<float>() : nullptr;
+    token.value_offset = mixes ? values_of(value_gate_.offset) : nullptr;
+    token.decay_offset = values_of(decay_.offset), token.rate_offset = values_of(rate_.offset);
+    token.key_scale = values_of(key_scale_), token.key_boost = values_of(key_boost_), token.bonus = values_of(bonus_);
+    token.epsilon = p_.group_norm_epsilon;
+    token.norm_weight = values_of(norm_->own_parameters()[0].get());
+    token.norm_bias = values_of(norm_->own_parameters()[1].get());
+    const Tensor next = next_state(context, path() + ".wkv");
+    const Var state = read_state(context, "wkv");
+    token.state = state.value().data<float>(), token.next_state = next.data<float>();
+    token.y = memory.take(count);
+    kernels::rwkv7_token(token);
+    write_state(context, "wkv", Var(next));
+    if (p_.value_residual && context.shared != nullptr && !first_value.defined())
+      context.shared->first_value = Var(value);
+
+    const Tensor out = Tensor::empty(x.shape());
+    kernels::row_product(stored.output, sequences, token.y, out.data<float>());
+    return Var(out);
+  }
+
+  const StoredWeights* step_weights_of_ = nullptr;
+  StepWeights step_weights_;
   TimeMixParams p_;
   std::int64_t head_size_, heads_;
   Ranks ranks_;

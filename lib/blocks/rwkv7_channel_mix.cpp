@@ -42,8 +42,8 @@ class Rwkv7ChannelMix final : public ShiftedMixer {
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
       if (const StoredWeights* const weights = weights_for_step(x, context)) {
-        const auto stored = stored_rows(*weights, std::array<const Linear*, 2>{key_, value_});
-        if (stored) return step(*stored, x, context);
+        const auto* const stored = step_rows_.find(*weights, {key_, value_});
+        if (stored != nullptr) return step(*stored, x, context);
       }
       Var out = value_->forward_hidden(*key_, Activation::squared_relu, shifted(x, context)[0], context);
       probe(context, "out", out);
@@ -68,6 +68,7 @@ class Rwkv7ChannelMix final : public ShiftedMixer {
 
  private:
   std::int64_t hidden_;
+  StepRows<2> step_rows_;
   Linear *key_, *value_;
 };
 

@@ -8,6 +8,8 @@
 #include "autograd/ops/token_shift.h"
 #include "base/error.h"
 #include "blocks/mixer.h"
+#include "blocks/token_step.h"
+#include "kernels/heads.h"
 
 namespace rwkvlab {
 
@@ -62,6 +64,33 @@ class ShiftedMixer : public Mixer {
   /// Leaves the last token for the next chunk.
   void carry(const Var& x, const ForwardContext& context) const {
     if (wants_state(context)) write_state(context, "x", last_token(x));
+  }
+  /// Lines of memory that step_blends() takes for so many sequences.
+  std::int64_t blend_lines(std::int64_t sequences) const {
+    return token_shift_ ? static_cast<std::int64_t>(mix_count_) * StepMemory::lines(sequences * width_) : 0;
+  }
+  /// The blends of a step (token_step.h), each [sequences, width].
+  std::vector<const float*> step_blends(const Var& x, const ForwardContext& context, StepMemory& memory) const {
+    const float* const now = x.value().data<float>();
+    if (!token_shift_) return std::vector<const float*>(mix_count_, now);
+    const std::int64_t sequences = x.shape()[0];
+    const Var previous = read_state(context, "x");
+    const float* const before = previous.value().data<float>();
+    std::vector<const float*> blends;
+    for (const Parameter* const mix : mixes_) {
+      float* const blend = memory.take(sequences * width_);
+      const float* const weight = mix->var.value().data<float>();
+      for (std::int64_t i = 0; i < sequences * width_; i += width_) {
+        if (weighs_ == MixedToken::current) {
+          kernels::lerp_forward<float>(width_, before + i, now + i, weight, blend + i);
+        } else {
+          kernels::lerp_forward<float>(width_, now + i, before + i, weight, blend + i);
+        }
+      }
+      blends.push_back(blend);
+    }
+    write_state(context, "x", Var(x.value().reshaped({sequences, width_})));
+    return blends;
   }
   std::int64_t width_;
 

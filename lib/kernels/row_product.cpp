@@ -1,6 +1,7 @@
 #include "kernels/row_product.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,21 +11,16 @@
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
 
-// Stored rows in steps of 64 inputs. A 32-bit word of bfloat16 holds inputs n (low half) and n + 16 of 32 in a row, a
-// 16-bit word of int8 inputs n (low byte) and n + 32 of 64: taken apart by shifts, the parts meet inputs that lie in
-// their natural order.
+// Stored rows in steps of 64 inputs. A 32-bit word of bfloat16 holds inputs n (low half) and n + 16 of 32 in a row:
+// taken apart by shifts, the parts meet inputs that lie in their natural order. A byte of int8 is q + 128.
 
 namespace rwkvlab::kernels {
 namespace {
 
 Index padded(Index inputs) { return (inputs + row_step - 1) / row_step * row_step; }
 
-/// Bytes of weights per piece: small enough that threads end together.
-constexpr Index piece_bytes = 8192;
-
-Index output_grain(const StoredRows& stored) {
-  return std::max<Index>(1, piece_bytes / stored_row_bytes(stored.format, stored.inputs));
-}
+/// Bytes of weights that are worth a thread.
+constexpr Index least_share = 8192;
 
 std::int32_t rounded(float value) { return static_cast<std::int32_t>(std::nearbyint(value)); }
 
@@ -39,102 +35,141 @@ void store_bfloat16(Index inputs, const float* row, std::uint32_t* words) {
   }
 }
 
-float store_int8(Index inputs, const float* row, std::uint16_t* words) {
+float store_int8(Index inputs, const float* row, std::uint8_t* bytes) {
   const float scale = largest_magnitude(inputs, row) / 127;
   const float inverse = scale > 0 ? 1 / scale : 0;
-  const auto byte = [&](Index i) -> std::uint16_t {
-    return i < inputs ? static_cast<std::uint8_t>(std::clamp(rounded(row[i] * inverse), -127, 127)) : 0;
-  };
-  for (Index block = 0; block < padded(inputs); block += 64) {
-    for (Index n = 0; n < 32; ++n) {
-      words[block / 2 + n] = static_cast<std::uint16_t>(byte(block + n) | byte(block + n + 32) << 8);
-    }
+  for (Index i = 0; i < padded(inputs); ++i) {
+    const std::int32_t q = i < inputs ? std::clamp(rounded(row[i] * inverse), -127, 127) : 0;
+    bytes[i] = static_cast<std::uint8_t>(q + 128);
   }
   return scale;
 }
 
-/// Rows of float32 inputs, padded; the given ones where nothing is missing.
-const float* padded_inputs(Index rows, Index inputs, const float* x) {
+/// Rows of inputs in the form that the sums take: padded numbers, or for int8 integers.
+struct RowInputs {
+  const float* numbers = nullptr;
+  const IntegerInputs* integers = nullptr;  ///< [rows]
+};
+
+constexpr Index in_lines(Index bytes) { return (bytes + 63) / 64 * 64; }
+
+/// Bytes of scratch memory that inputs take in that form.
+Index input_bytes(const StoredRows& stored, Index rows) {
+  const Index width = padded(stored.inputs);
+  if (stored.format == WeightFormat::int8)
+    return in_lines(rows * Index{sizeof(IntegerInputs)}) + (2 * rows + 2) * width;
+  return width == stored.inputs ? 0 : in_lines(rows * width * 4);
+}
+
+/// Float32 inputs; the given ones where nothing is missing.
+RowInputs number_inputs(Index rows, Index inputs, const float* x, std::byte* memory) {
   const Index width = padded(inputs);
-  if (width == inputs) return x;
-  float* const copy = scratch<float>(Scratch::partials, rows * width);
+  if (width == inputs) return {x, nullptr};
+  auto* const copy = reinterpret_cast<float*>(memory);
   for (Index row = 0; row < rows; ++row) {
     std::copy_n(x + row * inputs, inputs, copy + row * width);
     std::fill(copy + row * width + inputs, copy + (row + 1) * width, 0.0F);
   }
-  return copy;
+  return {copy, nullptr};
 }
 
-/// Rows of inputs as integers, padded, and what one unit is worth in each.
-struct IntegerInputs {
-  const std::int16_t* values;
-  const float* units;
+/// x as integers of magnitude up to `limit`, by their bytes. The unit is NaN if one of the inputs is no number, so that
+/// what follows from it is none either.
+IntegerInputs as_integers(Index inputs, const float* x, float limit, std::int16_t* integers, std::int8_t* high,
+                          std::int8_t* low) {
+  IntegerInputs result = {high, low, 0, 0};
+  IntegerInputs* const out = &result;
+  run_cloned(
+      [=](Index, Index) RWKVLAB_INLINE_LAMBDA {
+        const float magnitude =
+            lane_max<float>(0, inputs, 0.0F, [=](Index i) RWKVLAB_INLINE_LAMBDA { return x[i] < 0 ? -x[i] : x[i]; });
+        const float nothing = lane_sum<float>(0, inputs, [=](Index i) RWKVLAB_INLINE_LAMBDA { return x[i] * 0; });
+        out->unit = magnitude / limit + nothing;
+        const float inverse = magnitude > 0 && nothing == 0 ? limit / magnitude : 0;
+#pragma omp simd
+        for (Index i = 0; i < inputs; ++i) {
+          const float product = x[i] * inverse;
+          const float scaled = product == product ? product : 0;
+          integers[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5F : 0.5F)));
+        }
+#pragma omp simd
+        for (Index i = 0; i < inputs; ++i) low[i] = static_cast<std::int8_t>(integers[i]);
+#pragma omp simd
+        for (Index i = 0; i < inputs; ++i) {
+          const auto up = static_cast<std::int16_t>(integers[i] + 128);
+          high[i] = static_cast<std::int8_t>(static_cast<std::int16_t>(up >> 8));
+        }
+        out->sum = lane_sum<std::int32_t>(0, inputs, [=](Index i) RWKVLAB_INLINE_LAMBDA { return integers[i]; });
+      },
+      0, 0);
+  return result;
+}
+
+RowInputs integer_inputs(Index rows, Index inputs, const float* x, std::byte* memory) {
+  const Index width = padded(inputs);
+  auto* const all = reinterpret_cast<IntegerInputs*>(memory);
+  auto* const integers = reinterpret_cast<std::int16_t*>(memory + in_lines(rows * Index{sizeof(IntegerInputs)}));
+  auto* bytes = reinterpret_cast<std::int8_t*>(integers + width);
+  // The largest of two signed bytes. Partial sums of 32 bits each take in a thirty-second of the products, which are at
+  // most 127 times this.
+  const Index limit = std::min<Index>(127 * 256 + 127, std::numeric_limits<std::int32_t>::max() / 127 / (width / 32));
+  for (Index row = 0; row < rows; ++row, bytes += 2 * width) {
+    all[row] = as_integers(inputs, x + row * inputs, static_cast<float>(limit), integers, bytes, bytes + width);
+    std::fill(bytes + inputs, bytes + width, std::int8_t{0});
+    std::fill(bytes + width + inputs, bytes + 2 * width, std::int8_t{0});
+  }
+  return {nullptr, all};
+}
+
+RowInputs inputs_of(const RowProduct& product, Index rows, std::byte* memory) {
+  const StoredRows& weights = product.weights;
+  return weights.format == WeightFormat::int8 ? integer_inputs(rows, weights.inputs, product.x, memory)
+                                              : number_inputs(rows, weights.inputs, product.x, memory);
+}
+
+/// A product whose inputs have their form, and where its weights begin among those of all products of the call.
+struct ReadyProduct {
+  RowProduct product;
+  RowInputs inputs;
+  Index first_byte = 0, row_bytes = 0;
+  IntegerRowSums sum_integers = nullptr;  ///< for int8
+  FloatRowSums sum_numbers = nullptr;     ///< for the others
+
+  Index bytes() const { return product.weights.outputs * row_bytes; }
+  /// The outputs whose weights begin in bytes [begin, end) of the call, for all rows.
+  void run(Index rows, Index begin, Index end) const {
+    const Index first = output_at(begin), last = output_at(end);
+    const Index block = rows == 1 ? last - first : row_sum_block;  // Read once for all rows.
+    for (Index start = first; start < last; start += block) {
+      for (Index row = 0; row < rows; ++row) run_block(row, start, std::min(block, last - start));
+    }
+  }
+
+ private:
+  Index output_at(Index byte) const {
+    return std::clamp<Index>((byte - first_byte + row_bytes - 1) / row_bytes, 0, product.weights.outputs);
+  }
+  void run_block(Index row, Index start, Index count) const {
+    const StoredRows& stored = product.weights;
+    const Index width = padded(stored.inputs);
+    const std::byte* const words = stored.words + start * row_bytes;
+    float* const y = product.y + row * stored.outputs + start;
+    if (sum_integers != nullptr) {
+      sum_integers(reinterpret_cast<const std::uint8_t*>(words), count, width, inputs.integers[row],
+                   stored.scales + start, y);
+    } else {
+      sum_numbers(reinterpret_cast<const std::uint32_t*>(words), count, width, inputs.numbers + row * width, y);
+    }
+  }
 };
 
-IntegerInputs integer_inputs(Index rows, Index inputs, const float* x) {
-  const Index width = padded(inputs), unit_bytes = (rows * Index{sizeof(float)} + 63) / 64 * 64;
-  std::byte* const memory = scratch_bytes(
-      Scratch::partials, static_cast<std::size_t>(unit_bytes + rows * width * Index{sizeof(std::int16_t)}));
-  auto* const units = reinterpret_cast<float*>(memory);
-  auto* const values = reinterpret_cast<std::int16_t*>(memory + unit_bytes);
-  // Partial sums of 32 bits each take in a sixteenth of the products, which are at most 127 times this.
-  const Index limit = std::min<Index>(32767, std::numeric_limits<std::int32_t>::max() / 127 / (width / 16));
-  for (Index row = 0; row < rows; ++row) {
-    const float* const from = x + row * inputs;
-    std::int16_t* const to = values + row * width;
-    const auto largest = static_cast<float>(limit);
-    float* const unit = units + row;
-    run_cloned(
-        [=](Index, Index) RWKVLAB_INLINE_LAMBDA {
-          const float magnitude = lane_max<float>(
-              0, inputs, 0.0F, [=](Index i) RWKVLAB_INLINE_LAMBDA { return from[i] < 0 ? -from[i] : from[i]; });
-          // NaN if one of the inputs is no number, so that what follows from it is none either.
-          const float nothing = lane_sum<float>(0, inputs, [=](Index i) RWKVLAB_INLINE_LAMBDA { return from[i] * 0; });
-          *unit = magnitude / largest + nothing;
-          const float inverse = magnitude > 0 && nothing == 0 ? largest / magnitude : 0;
-#pragma omp simd
-          for (Index i = 0; i < inputs; ++i) {
-            const float product = from[i] * inverse;
-            const float scaled = product == product ? product : 0;
-            to[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5F : 0.5F)));
-          }
-        },
-        0, 0);
-    std::fill(to + inputs, to + width, std::int16_t{0});
-  }
-  return {values, units};
-}
-
-void few_row_product(const StoredRows& stored, Index rows, const float* x, float* y) {
-  const Index width = padded(stored.inputs), outputs = stored.outputs;
-  if (stored.format == WeightFormat::int8) {
-    const IntegerInputs inputs = integer_inputs(rows, stored.inputs, x);
-    const auto* const words = reinterpret_cast<const std::uint16_t*>(stored.words);
-    const IntegerRowSums sums = integer_row_sums();
-    const float* const scales = stored.scales;
-    parallel_for(outputs, output_grain(stored), [=](Index begin, Index end) {
-      for (Index start = begin; start < end; start += row_sum_block) {
-        const Index count = std::min(end - start, row_sum_block);
-        for (Index row = 0; row < rows; ++row) {
-          sums(words + start * width / 2, count, width, inputs.values + row * width, scales + start, inputs.units[row],
-               y + row * outputs + start);
-        }
-      }
-    });
-    return;
-  }
-  const float* const inputs = padded_inputs(rows, stored.inputs, x);
-  const auto* const words = reinterpret_cast<const std::uint32_t*>(stored.words);
-  const Index row_words = stored_row_bytes(stored.format, stored.inputs) / 4;
-  const FloatRowSums sums = stored.format == WeightFormat::float32 ? float_row_sums() : bfloat16_row_sums();
-  parallel_for(outputs, output_grain(stored), [=](Index begin, Index end) {
-    for (Index start = begin; start < end; start += row_sum_block) {
-      const Index count = std::min(end - start, row_sum_block);
-      for (Index row = 0; row < rows; ++row) {
-        sums(words + start * row_words, count, width, inputs + row * width, y + row * outputs + start);
-      }
-    }
-  });
+ReadyProduct ready_product(const RowProduct& product, const RowInputs& inputs, Index first_byte) {
+  const WeightFormat format = product.weights.format;
+  ReadyProduct ready = {product, inputs, first_byte, stored_row_bytes(format, product.weights.inputs)};
+  if (format == WeightFormat::int8) ready.sum_integers = integer_row_sums();
+  if (format != WeightFormat::int8)
+    ready.sum_numbers = format == WeightFormat::float32 ? float_row_sums() : bfloat16_row_sums();
+  return ready;
 }
 
 /// Blocks of the matrix as float32, each multiplied on one thread.
@@ -186,7 +221,7 @@ void store_rows(WeightFormat format, Index outputs, Index inputs, const float* w
       } else if (format == WeightFormat::bfloat16) {
         store_bfloat16(inputs, row, reinterpret_cast<std::uint32_t*>(to));
       } else {
-        scales[output] = store_int8(inputs, row, reinterpret_cast<std::uint16_t*>(to));
+        scales[output] = store_int8(inputs, row, reinterpret_cast<std::uint8_t*>(to));
       }
     }
   });
@@ -203,22 +238,44 @@ void restore_rows(const StoredRows& stored, Index begin, Index end, float* weigh
       const auto* const halves = reinterpret_cast<const Bfloat16*>(from);
       for (Index i = 0; i < inputs; ++i) to[i] = to_float(halves[i / 32 * 32 + i % 16 * 2 + i / 16 % 2]);
     } else {
-      const auto* const bytes = reinterpret_cast<const std::int8_t*>(from);
+      const auto* const bytes = reinterpret_cast<const std::uint8_t*>(from);
       const float scale = stored.scales[output];
-      for (Index i = 0; i < inputs; ++i) {
-        const Index at = i / 64 * 64 + i % 32 * 2 + i / 32 % 2;
-        to[i] = scale * static_cast<float>(bytes[at]);
-      }
+      for (Index i = 0; i < inputs; ++i) to[i] = scale * static_cast<float>(bytes[i] - 128);
     }
   }
 }
 
 void row_product(const StoredRows& stored, Index rows, const float* x, float* y) {
-  if (rows <= few_rows) {
-    few_row_product(stored, rows, x, y);
-  } else {
-    many_row_product(stored, rows, x, y);
+  if (rows > few_rows) return many_row_product(stored, rows, x, y);
+  const RowProduct one = {stored, x, y};
+  row_products({&one, 1}, rows);
+}
+
+void row_products(std::span<const RowProduct> products, Index rows) {
+  std::array<ReadyProduct, max_row_products> ready;
+  Index input = 0, weight_bytes = 0;
+  for (const RowProduct& product : products) input += input_bytes(product.weights, rows);
+  std::byte* memory = scratch_bytes(Scratch::partials, static_cast<std::size_t>(input));
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const StoredRows& weights = products[i].weights;
+    const ReadyProduct* const same = std::find_if(ready.data(), ready.data() + i, [&](const ReadyProduct& other) {
+      const StoredRows& others = other.product.weights;
+      return other.product.x == products[i].x && others.format == weights.format && others.inputs == weights.inputs;
+    });
+    ready[i] = ready_product(
+        products[i], same == ready.data() + i ? inputs_of(products[i], rows, memory) : same->inputs, weight_bytes);
+    memory += input_bytes(weights, rows);
+    weight_bytes += ready[i].bytes();
   }
+  const std::span<const ReadyProduct> all = std::span(ready).first(products.size());
+  // A thread's share is one run of bytes: no output depends on which it is in.
+  const Index shares = std::min<Index>(threads(), (weight_bytes + least_share - 1) / least_share);
+  parallel_for(shares, 1, [all, rows, weight_bytes, shares](Index share, Index) {
+    const Index begin = weight_bytes * share / shares, end = weight_bytes * (share + 1) / shares;
+    for (const ReadyProduct& product : all) {
+      if (product.first_byte < end && product.first_byte + product.bytes() > begin) product.run(rows, begin, end);
+    }
+  });
 }
 
 std::uint64_t read_stream(const std::byte* memory, Index bytes) {

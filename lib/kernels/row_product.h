@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "kernels/sizes.h"
@@ -51,6 +52,19 @@ void row_product(const StoredRows& stored, Index rows, const float* x, float* y)
 
 /// Up to how many rows reading the weights is the cost.
 inline constexpr Index few_rows = 16;
+
+/// One of several products that do not wait for one another: y = x Wᵀ, each with rows of its own.
+struct RowProduct {
+  StoredRows weights;
+  const float* x;  ///< [rows, inputs]
+  float* y;        ///< out [rows, outputs]
+};
+
+/// At most this many in one call.
+inline constexpr std::size_t max_row_products = 8;
+
+/// The same as row_product() of each, with `rows` up to few_rows: the threads meet once for all of them.
+void row_products(std::span<const RowProduct> products, Index rows);
 
 /// Reads `bytes` bytes (a multiple of 512) as fast as the cores of the set threads can and does as good as nothing else
 /// with them: what row_product is measured against. The result says nothing; it keeps compilers from leaving it out.

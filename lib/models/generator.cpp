@@ -6,6 +6,7 @@
 
 #include "autograd/ops/embedding.h"
 #include "base/error.h"
+#include "nn/overwritten_state.h"
 
 namespace rwkvlab {
 namespace {
@@ -102,6 +103,7 @@ void Generator::forward(const Tensor& tokens, bool wants_logits) {
   context.state_in = at_.state.empty() ? nullptr : &at_.state;
   context.state_out = &next;
   context.shared = &shared;
+  const OverwriteState overwrite;  // at_.state is replaced by what comes after it.
   Var x = model_->embed(tokens, context);
   for (int layer = 0; layer < model_->params().layers; ++layer) x = model_->layer(layer, x, Var(), context);
   if (wants_logits)

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/language_model.h"
@@ -33,11 +34,14 @@ class Generator {
   const GenerationState& state() const { return at_; }
   /// Goes on from there, with as many sequences as it has. Throws ShapeError when it is of another model.
   void set_state(GenerationState state);
+  /// state(), given up: nobody else holds it then, so that whoever goes on from it may overwrite it.
+  GenerationState release_state() { return std::exchange(at_, {}); }
 
   /// Reads the same tokens in all sequences, some hundreds at a time in the time-parallel form; only the last needs
   /// logits. Throws DataError for a token outside the vocabulary.
   void read(std::span<const std::int64_t> tokens);
-  /// Reads one token in each sequence.
+  /// Reads one token in each sequence. What the state has of it is written over what it had before, where nobody else
+  /// holds that (nn/overwritten_state.h): after an exception the state is of no use.
   void step(std::span<const std::int64_t> tokens);
 
   /// What is said about the token after the last. Throws DataError before the first token.

@@ -6,6 +6,9 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/matmul.h"
 #include "base/error.h"
+#include "blocks/token_step.h"
+#include "kernels/elementwise.h"
+#include "kernels/layer_norm.h"
 
 namespace rwkvlab {
 
@@ -16,7 +19,8 @@ ResidualLayer::ResidualLayer(const ResidualLayerSite& site, const std::string& t
       time_mix_(&adopt(time_mix_name, std::move(time_mix))),
       channel_mix_(&adopt("ffn", std::move(channel_mix))),
       time_dropout_(&child<Dropout>("drop0", site.dropout)),
-      channel_dropout_(&child<Dropout>("drop1", site.dropout)) {
+      channel_dropout_(&child<Dropout>("drop1", site.dropout)),
+      epsilon_(site.layer_norm_epsilon) {
   if (site.tiny_attention == 0) return;
   const std::int64_t width = site.site.width, small = site.tiny_attention;
   tiny_.width = small;
@@ -28,6 +32,7 @@ ResidualLayer::ResidualLayer(const ResidualLayerSite& site, const std::string& t
 
 Var ResidualLayer::forward(const Var& x, const Var& embedded, const ForwardContext& context) const {
   return in_module(*this, context, [&] {
+    if (tiny_.width == 0 && weights_for_step(x, context) != nullptr) return step(x, context);
     const Var time_branch = time_mix_->forward(time_norm_->forward(x, context), context);
     Var stream, normed;
     if (context.training && time_dropout_->active()) {
@@ -41,6 +46,32 @@ Var ResidualLayer::forward(const Var& x, const Var& embedded, const ForwardConte
     probe(context, "output", stream);
     return stream;
   });
+}
+
+Var ResidualLayer::step(const Var& x, const ForwardContext& context) const {
+  const Tensor normed = Tensor::empty(x.shape()), stream = Tensor::empty(x.shape()), again = Tensor::empty(x.shape()),
+               moments = Tensor::empty({2, x.shape().rows()});
+  float *const mean = moments.data<float>(), *const deviation = mean + x.shape().rows();
+  const auto norm = [&](const LayerNorm& layer, const Tensor* branch, const Tensor& y) {
+    const auto values = [&](std::size_t i) { return layer.own_parameters()[i]->var.value().data<float>(); };
+    kernels::layer_norm_forward<float>({{x.shape().rows(), x.shape()[-1]},
+                                        epsilon_,
+                                        x.value().data<float>(),
+                                        branch != nullptr ? branch->data<float>() : nullptr,
+                                        values(0),
+                                        values(1),
+                                        stream.data<float>(),
+                                        y.data<float>(),
+                                        mean,
+                                        deviation});
+  };
+  norm(*time_norm_, nullptr, normed);
+  const Var time_branch = time_mix_->forward(Var(normed), context);
+  norm(*channel_norm_, &time_branch.value(), again);
+  const Var channel_branch = channel_mix_->forward(Var(again), context);
+  float* const sum = stream.data<float>();
+  kernels::add<float>(stream.elements(), sum, channel_branch.value().data<float>(), sum);
+  return Var(stream);
 }
 
 Var ResidualLayer::tiny_attention(const Var& x, const Var& embedded, const ForwardContext& context) const {

@@ -34,12 +34,15 @@ class ResidualLayer final : public Module {
   Var forward(const Var& x, const Var& embedded, const ForwardContext& context) const;
 
  private:
+  /// forward() for one token of generation (blocks/token_step.h).
+  Var step(const Var& x, const ForwardContext& context) const;
   Var tiny_attention(const Var& x, const Var& embedded, const ForwardContext& context) const;
 
   LayerNorm *time_norm_, *channel_norm_;
   Mixer *time_mix_, *channel_mix_;
   Dropout *time_dropout_, *channel_dropout_;
   TinyAttention tiny_;
+  double epsilon_;
 };
 
 }  // namespace rwkvlab

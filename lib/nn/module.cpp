@@ -8,7 +8,10 @@ namespace rwkvlab {
 namespace {
 
 std::string joined(const std::string& path, std::string_view name) {
-  return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
+  if (path.empty()) return std::string(name);
+  std::string all;
+  all.reserve(path.size() + 1 + name.size());
+  return all.append(path).append(1, '.').append(name);
 }
 
 }  // namespace

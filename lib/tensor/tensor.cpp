@@ -44,6 +44,11 @@ Tensor Tensor::empty(const Shape& shape, DType type) {
   return result;
 }
 
+Tensor Tensor::with_room(const Shape& shape, std::int64_t room, DType type) {
+  check_invariant(room >= shape.elements(), "a tensor has room for its own elements");
+  return empty({room}, type).stretched(shape);
+}
+
 Tensor Tensor::zeros(const Shape& shape, DType type) {
   Tensor result = empty(shape, type);
   if (result.raw() != nullptr) std::memset(result.raw(), 0, result.bytes());
@@ -107,6 +112,15 @@ Tensor Tensor::reshaped(const Shape& shape) const {
   if (shape.elements() != elements()) {
     throw ShapeError(fmt::format("shape {} cannot be viewed as {}", shape_.text(), shape.text()));
   }
+  return Tensor(buffer_, offset_, shape, type_);
+}
+
+std::int64_t Tensor::room() const {
+  return static_cast<std::int64_t>((buffer_->bytes() - offset_) / bytes_per_element(type_));
+}
+
+Tensor Tensor::stretched(const Shape& shape) const {
+  check_invariant(shape.elements() <= room(), "a tensor grows within its memory");
   return Tensor(buffer_, offset_, shape, type_);
 }
 

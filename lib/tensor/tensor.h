@@ -20,6 +20,8 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType type = DType::f32);
   /// A shape that stands for elements which are elsewhere: it has no memory, and data() is null.
   static Tensor placeholder(const Shape& shape, DType type = DType::f32);
+  /// Uninitialised memory for `room` elements, of which the shape takes the first.
+  static Tensor with_room(const Shape& shape, std::int64_t room, DType type = DType::f32);
   static Tensor zeros(const Shape& shape, DType type = DType::f32);
   static Tensor full(const Shape& shape, double value, DType type = DType::f32);
   /// A copy of `values`. Throws ShapeError when their number does not fit the shape.
@@ -46,6 +48,10 @@ class Tensor {
 
   /// The same memory under another shape of equal size.
   Tensor reshaped(const Shape& shape) const;
+  /// Elements that the memory holds from the first one on: at least elements().
+  std::int64_t room() const;
+  /// The same memory under a shape of any size that it has room for. Throws BugError where it has none.
+  Tensor stretched(const Shape& shape) const;
   /// Rows [begin, end) of the first dimension, sharing memory.
   Tensor rows(std::int64_t begin, std::int64_t end) const;
   Tensor clone() const;

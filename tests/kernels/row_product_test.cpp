@@ -139,6 +139,28 @@ TEST(RowProduct, SameBitsForEveryThreadCountAndTeam) {
   }
 }
 
+TEST(RowProduct, SeveralTogetherAreEachAlone) {
+  const Index rows = 2;
+  const auto wide = random_values<float>(rows * 192, "wide"), narrow = random_values<float>(rows * 30, "narrow");
+  for (const WeightFormat format : formats) {
+    const Matrix a(format, 300, 192, random_values<float>(300 * 192, "a")),
+        b(format, 5, 30, random_values<float>(150, "b")), c(format, 70, 192, random_values<float>(70 * 192, "c"));
+    const auto together = [&] {
+      std::vector<float> y(static_cast<std::size_t>(rows * 375));
+      const RowProduct products[] = {{a.rows, wide.data(), y.data()},
+                                     {b.rows, narrow.data(), y.data() + rows * 300},
+                                     {c.rows, wide.data(), y.data() + rows * 305}};
+      row_products(products, rows);
+      return y;
+    };
+    std::vector<float> expected = product(a.rows, rows, wide);
+    for (const auto& part : {product(b.rows, rows, narrow), product(c.rows, rows, wide)})
+      expected.insert(expected.end(), part.begin(), part.end());
+    EXPECT_EQ(together(), expected) << name(format);
+    expect_same_bits(together);
+  }
+}
+
 TEST(RowProduct, TheLargestIntegersDoNotOverflow) {
   const Index inputs = 16384;
   const Matrix matrix(WeightFormat::int8, 1, inputs, std::vector<float>(inputs, 1.0F));
@@ -170,15 +192,20 @@ TEST(RowSums, PortableLoopsAgreeWithThoseOfThisProcessor) {
   portable_bfloat16_row_sums()(words.data(), count, width, x.data(), portable.data());
   EXPECT_LT(relative_error(fast, portable), 1e-6);
 
-  std::vector<std::uint16_t> bytes(static_cast<std::size_t>(count * width / 2));
-  std::vector<std::int16_t> integers(width);
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count * width));
+  std::vector<std::int8_t> high(width), low(width);
   const RandomStream random(3, "integers");
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint16_t>(random.bits(i));
-  for (std::size_t i = 0; i < integers.size(); ++i) integers[i] = static_cast<std::int16_t>(random.bits(i + 1000));
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(random.bits(i));
+  IntegerInputs inputs = {high.data(), low.data(), 0, 0.25F};
+  for (std::size_t i = 0; i < high.size(); ++i) {
+    high[i] = static_cast<std::int8_t>(random.bits(i + 1000));
+    low[i] = static_cast<std::int8_t>(random.bits(i + 2000));
+    inputs.sum += 256 * high[i] + low[i];
+  }
   const std::vector<float> scales(count, 0.5F);
   std::vector<float> exact(count), same(count);
-  integer_row_sums()(bytes.data(), count, width, integers.data(), scales.data(), 0.25F, exact.data());
-  portable_integer_row_sums()(bytes.data(), count, width, integers.data(), scales.data(), 0.25F, same.data());
+  integer_row_sums()(bytes.data(), count, width, inputs, scales.data(), exact.data());
+  portable_integer_row_sums()(bytes.data(), count, width, inputs, scales.data(), same.data());
   EXPECT_EQ(exact, same);
 }
 

@@ -26,6 +26,10 @@ constexpr const char* families[] = {
     "time_mix: {kind: rwkv5}, channel_mix: {kind: rwkv5}",
     "time_mix: {kind: rwkv6}, channel_mix: {kind: rwkv6}",
     "time_mix: {kind: rwkv7}, channel_mix: {kind: rwkv7}",
+    "time_mix: {kind: rwkv7, head_size: 16, rate_limit: 2}, channel_mix: {kind: rwkv7, token_shift: false}",
+    "time_mix: {kind: rwkv7, decay_per_head: true, gate: false}, channel_mix: {kind: rwkv4, receptance: false}",
+    "time_mix: {kind: rwkv7, value_residual: false, token_shift: false}, channel_mix: {kind: rwkv6}",
+    "time_mix: {kind: rwkv4, attention_width: 96, token_shift: false}, channel_mix: {kind: rwkv5}",
     "time_mix: {kind: mamba2}, channel_mix: {kind: identity}",
     "time_mix: {kind: attention}, channel_mix: {kind: gelu_mlp}",
     "positions: learned, max_length: 64, tied_head: true",
@@ -80,6 +84,75 @@ TEST(Generator, APromptAndStepsSayWhatTheWholeTextSays) {
       generator.step(std::span(tokens).subspan(t, 1));
     }
     EXPECT_EQ(generator.state().tokens, 23);
+  }
+}
+
+// Most mixers have a shorter way for steps on stored weights.
+TEST(Generator, StepsOnStoredWeightsSayWhatTheWholeTextSays) {
+  const Tokens tokens = some_tokens(40);
+  for (const std::string family : families) {
+    const auto model = model_of(family);
+    const Tensor whole = model->logits(Tensor::from<std::int64_t>({1, 40}, tokens), {}).value();
+    const auto stored = store_weights(*model, WeightFormat::float32);
+    Generator generator(*model, stored.get());
+    for (std::size_t t = 0; t < 40; ++t) {
+      generator.step(std::span(tokens).subspan(t, 1));
+      const float* const row = whole.data<float>() + t * 31;
+      expect_near(said(generator), {row, row + 31}, 1e-4F, fmt::format("{} token {}", family, t));
+    }
+  }
+}
+
+std::vector<Tensor> values_of(const GenerationState& state) {
+  std::vector<Tensor> values;
+  for (const auto& [name, value] : state.state.pieces()) values.push_back(value.value());
+  return values;
+}
+
+TEST(Generator, AStateThatSomeoneHoldsIsNotOverwritten) {
+  for (const std::string family : families) {
+    const auto model = model_of(family);
+    const auto stored = store_weights(*model, WeightFormat::float32);
+    Generator generator(*model, stored.get());
+    generator.read(some_tokens(10));
+    for (int i = 0; i < 2; ++i) generator.step(Tokens{5});
+    const GenerationState held = generator.state();
+    std::vector<std::vector<double>> before;
+    for (const Tensor& value : values_of(held)) before.push_back(value.to_doubles());
+    generator.step(Tokens{7});
+    const std::vector<float> once = said(generator);
+    generator.step(Tokens{8});
+    const std::vector<Tensor> after = values_of(held);
+    for (std::size_t i = 0; i < after.size(); ++i) EXPECT_EQ(after[i].to_doubles(), before[i]) << family;
+    generator.set_state(held);
+    generator.step(Tokens{7});
+    EXPECT_EQ(said(generator), once) << family;
+  }
+}
+
+TEST(Generator, WhatComesAfterLiesWhereItWasBefore) {
+  const auto places_of = [](const Generator& generator) {
+    std::vector<const void*> places;
+    for (const auto& [name, value] : generator.state().state.pieces()) {
+      if (name.find("wkv") != std::string::npos || value.shape().rank() == 3)
+        places.push_back(value.value().identity());
+    }
+    return places;
+  };
+  for (const char* const family : {families[0], families[3], "time_mix: {kind: attention}"}) {
+    const auto model = model_of(family);
+    const auto stored = store_weights(*model, WeightFormat::float32);
+    Generator generator(*model, stored.get());
+    generator.read(some_tokens(3));
+    int moves = 0;
+    for (int i = 0; i < 200; ++i) {
+      const auto before = places_of(generator);
+      ASSERT_FALSE(before.empty());
+      generator.step(Tokens{i % 31});
+      moves += places_of(generator) != before ? 1 : 0;
+    }
+    // A cache begins with room for 64 tokens and grows by half: 64, 97, 147, 222.
+    EXPECT_EQ(moves, generator.mixes_lengths(*model) ? 0 : 3) << family;
   }
 }
 
@@ -151,13 +224,13 @@ TEST(Generator, StoredWeightsTakeThePlaceOfTheOthers) {
 }
 
 TEST(Generator, TheSameTextForEveryThreadCount) {
-  const auto text_with = [](int threads) {
+  const auto text_with = [](int threads, const char* family) {
     const int before = kernels::threads();
     kernels::set_threads(threads);
     Tokens text;
     {
       const kernels::SpinningTeam team;
-      const auto model = model_of(families[3]);
+      const auto model = model_of(family);
       const auto stored = store_weights(*model, WeightFormat::int8);
       Generator generator(*model, stored.get());
       generator.read(some_tokens(30));
@@ -170,9 +243,11 @@ TEST(Generator, TheSameTextForEveryThreadCount) {
     kernels::set_threads(before);
     return text;
   };
-  const Tokens one = text_with(1);
-  EXPECT_EQ(text_with(2), one);
-  EXPECT_EQ(text_with(3), one);
+  for (const char* const family : {families[0], families[4]}) {
+    const Tokens one = text_with(1, family);
+    EXPECT_EQ(text_with(2, family), one);
+    EXPECT_EQ(text_with(3, family), one);
+  }
 }
 
 TEST(Generator, RefusesWhatItCannotContinue) {

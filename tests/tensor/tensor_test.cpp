@@ -78,6 +78,19 @@ TEST(Tensor, ViewsShareMemoryAndClonesDoNot) {
   EXPECT_EQ(tensor.to(DType::f32).data<float>(), tensor.data<float>());
 }
 
+TEST(Tensor, GrowsWithinItsMemory) {
+  const Tensor tensor = Tensor::with_room({2, 2}, 1000);
+  EXPECT_EQ(tensor.shape(), (Shape{2, 2}));
+  EXPECT_GE(tensor.room(), 1000);
+  EXPECT_TRUE(tensor.unique());
+  tensor.fill(3);
+  const Tensor longer = tensor.stretched({500, 2});
+  EXPECT_EQ(longer.data<float>(), tensor.data<float>());
+  EXPECT_EQ(longer.rows(1, 3).stretched({1, 1}).item(), 3);
+  EXPECT_THROW(longer.stretched({longer.room() + 1}), BugError);
+  EXPECT_THROW(Tensor::with_room({5}, 4), BugError);
+}
+
 TEST(Tensor, Errors) {
   const Tensor tensor = counting({3, 2});
   const std::vector<float> five(5);
