@@ -220,7 +220,7 @@ Panel history_panel(const LayerDecayHistory& layer, int color, const DecayPlotOp
   }
   panel.curves = {std::move(outer), std::move(inner), std::move(median)};
   panel.x = {"training step", false, std::nullopt};
-  panel.y = layer.is_spatial ? spatial_decay_axis() : value_axis(options);
+  panel.y = layer.is_spatial ? Axis{"spatial decay w", false, std::nullopt} : value_axis(options);
   return panel;
 }
 

@@ -13,6 +13,8 @@ namespace rwkvlab {
 namespace {
 
 constexpr std::int64_t images_at_once = 8;
+// Of a map beside another one and their bars of colours, so that pixels are squares.
+constexpr double panel_width_cm = 5.8;
 
 // The sum over the images of what receptive_field says of some at a time.
 std::vector<double> field_of(const ImageBackbone& backbone, const std::vector<Tensor>& batches) {
@@ -101,7 +103,9 @@ Figure receptive_field_figure(const std::vector<ReceptiveField>& fields) {
   }
   figure.columns = 2;
   figure.width_cm = 18;
-  figure.height_cm = 1.6 + 8.2 * static_cast<double>(fields.size());
+  figure.height_cm = 1.6;
+  for (const ReceptiveField& field : fields)
+    figure.height_cm += 1.1 + panel_width_cm * static_cast<double>(field.height) / static_cast<double>(field.width);
   figure.legend = Legend::none;
   figure.caption = fmt::format("Sides of the squares with 20, 50 and 99 % of the contributions, over {} images.",
                                fields.empty() ? 0 : fields.front().images);

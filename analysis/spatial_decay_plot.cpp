@@ -38,7 +38,7 @@ Figure ranked_figure(const std::vector<LayerDecay>& layers) {
     panel.curves.push_back(std::move(curve));
   }
   panel.x = {"channel, sorted from near to far sight", false, std::pair{1.0, static_cast<double>(channels)}};
-  panel.y = spatial_decay_axis();
+  panel.y = {"spatial decay w (w / T per token)", false, std::nullopt};
   figure.panels.push_back(std::move(panel));
   figure.coloring = Coloring::ordered;
   figure.colors = static_cast<int>(layers.size());
@@ -82,7 +82,7 @@ Figure profile_figure(const std::vector<LayerDecay>& layers) {
   figure.colors = count;
   figure.legend = Legend::none;
   figure.caption = "Line: median of the channels; band: 25 to 75 %.";
-  figure.columns = std::min(count, panel_columns);
+  figure.columns = count == 4 ? 2 : std::min(count, panel_columns);
   figure.width_cm = count == 1 ? 14 : 18;
   const int rows = (count + figure.columns - 1) / figure.columns;
   figure.height_cm = count == 1 ? 9 : 2.4 + 4.6 * rows;
@@ -112,8 +112,6 @@ Panel map_panel(const DecayMap& map) {
 }
 
 }  // namespace
-
-Axis spatial_decay_axis() { return {"spatial decay w (w / T per token)", false, std::nullopt}; }
 
 Figure decay_map_figure(const std::vector<DecayMap>& maps) {
   Figure figure;

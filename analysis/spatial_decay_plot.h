@@ -13,9 +13,6 @@ namespace rwkvlab {
 /// do.
 Figure spatial_decay_figure(const std::vector<LayerDecay>& layers, const DecayPlotOptions& options);
 
-/// Of the raw decays.
-Axis spatial_decay_axis();
-
 /// The decays of all layers at one time.
 struct DecayMap {
   std::string title;
