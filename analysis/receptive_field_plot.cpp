@@ -59,7 +59,8 @@ ReceptiveField measure(const std::filesystem::path& run, const std::string& labe
   return field;
 }
 
-Panel map_panel(const ReceptiveField& field, const std::vector<double>& contribution, const char* when) {
+Panel map_panel(const ReceptiveField& field, bool is_last) {
+  const std::vector<double>& contribution = is_last ? field.after : field.before;
   const std::vector<double> values = receptive_field_map(contribution);
   HeatMap map;
   for (std::int64_t row = field.height - 1; row >= 0; --row) {  // Row 0 of a map is its lowest.
@@ -67,10 +68,12 @@ Panel map_panel(const ReceptiveField& field, const std::vector<double>& contribu
     map.rows.emplace_back(first, first + field.width);
   }
   map.range = {0, 1};
-  map.title = "log_{10}(contribution + 1), of the largest";
+  // Between two maps is no room for it.
+  if (is_last) map.title = "log_{10}(contribution + 1), of the largest";
   const auto side = [&](double share) { return receptive_field_side(contribution, field.height, field.width, share); };
   Panel panel;
-  panel.title = fmt::format("{}, {}: {}, {}, {} px", field.label, when, side(0.2), side(0.5), side(0.99));
+  panel.title = fmt::format("{}, {}: {}, {}, {} px", field.label, is_last ? "after training" : "before", side(0.2),
+                            side(0.5), side(0.99));
   // Between the numbers of the bar of colours, which stand at its ends and in its middle.
   for (const std::int64_t quarter : {1, 3}) {
     const std::int64_t row = quarter * field.height / 4;
@@ -98,8 +101,8 @@ std::vector<ReceptiveField> measure_receptive_fields(const ReceptiveFieldPlotOpt
 Figure receptive_field_figure(const std::vector<ReceptiveField>& fields) {
   Figure figure;
   for (const ReceptiveField& field : fields) {
-    figure.panels.push_back(map_panel(field, field.before, "before"));
-    figure.panels.push_back(map_panel(field, field.after, "after training"));
+    figure.panels.push_back(map_panel(field, false));
+    figure.panels.push_back(map_panel(field, true));
   }
   figure.columns = 2;
   figure.width_cm = 18;
