@@ -400,6 +400,23 @@ class Rwkv7TimeMix final : public ShiftedMixer {
     return has_all ? &step_weights_ : nullptr;
   }
 
+  // What the kernel of a token knows before the products. The vectors are asked for: they arrive beside the weights.
+  kernels::Rwkv7Token step_parameters(std::int64_t sequences) const {
+    kernels::Rwkv7Token token;
+    token.sequences = sequences, token.heads = heads_, token.head_size = head_size_;
+    token.fastest_log_decay = fastest_log_decay, token.rate_limit = p_.rate_limit,
+    token.epsilon = p_.group_norm_epsilon;
+    const auto ask = [this](const Parameter& parameter) {
+      const float* const values = parameter.var.value().data<float>();
+      ask_for(values, width_);
+      return values;
+    };
+    token.decay_offset = ask(*decay_.offset), token.rate_offset = ask(*rate_.offset);
+    token.key_scale = ask(*key_scale_), token.key_boost = ask(*key_boost_), token.bonus = ask(*bonus_);
+    token.norm_weight = ask(*norm_->own_parameters()[0]), token.norm_bias = ask(*norm_->own_parameters()[1]);
+    return token;
+  }
+
   // One token of generation (blocks/token_step.h).
   Var step(const StepWeights& stored, const Var& x, const ForwardContext& context) const {
     const std::int64_t sequences = x.shape()[0], count = sequences * width_;
@@ -428,24 +445,17 @@ class Rwkv7TimeMix final : public ShiftedMixer {
       second[i] = memory.take(count);
       products[i] = {stored.adapters[i], outputs[3 + i], second[i]};
     }
-    kernels::row_products(std::span(products).first(adapters), sequences);
-
-    const Var first_value = p_.value_residual && context.shared != nullptr ? context.shared->first_value : Var();
-    kernels::Rwkv7Token token;
-    token.sequences = sequences, token.heads = heads_, token.head_size = head_size_;
-    token.fastest_log_decay = fastest_log_decay, token.rate_limit = p_.rate_limit;
+    kernels::Rwkv7Token token = step_parameters(sequences);
     token.receptance = outputs[0], token.key = outputs[1], token.value = outputs[2];
     token.decay = second[0], token.rate = second[1], token.gate = second[2];
-    const auto values_of = [](const Parameter* parameter) { return parameter->var.value().data<float>(); };
-    const bool mixes = mixes_value_ && first_value.defined();
-    token.value_weight = mixes ? second[3] : nullptr;
-    token.first_value = mixes ? first_value.value().data<float>() : nullptr;
-    token.value_offset = mixes ? values_of(value_gate_.offset) : nullptr;
-    token.decay_offset = values_of(decay_.offset), token.rate_offset = values_of(rate_.offset);
-    token.key_scale = values_of(key_scale_), token.key_boost = values_of(key_boost_), token.bonus = values_of(bonus_);
-    token.epsilon = p_.group_norm_epsilon;
-    token.norm_weight = values_of(norm_->own_parameters()[0].get());
-    token.norm_bias = values_of(norm_->own_parameters()[1].get());
+    const Var first_value = p_.value_residual && context.shared != nullptr ? context.shared->first_value : Var();
+    if (mixes_value_ && first_value.defined()) {
+      token.value_weight = second[3], token.first_value = first_value.value().data<float>();
+      token.value_offset = value_gate_.offset->var.value().data<float>();
+      ask_for(token.value_offset, width_);
+    }
+    kernels::row_products(std::span(products).first(adapters), sequences);
+
     const Tensor next = next_state(context, path() + ".wkv");
     const Var state = read_state(context, "wkv");
     token.state = state.value().data<float>(), token.next_state = next.data<float>();

@@ -76,10 +76,15 @@ class ShiftedMixer : public Mixer {
     const std::int64_t sequences = x.shape()[0];
     const Var previous = read_state(context, "x");
     const float* const before = previous.value().data<float>();
-    std::vector<const float*> blends;
+    std::vector<const float*> blends, weights;
+    blends.reserve(mix_count_), weights.reserve(mix_count_);
+    ask_for(before, sequences * width_);
     for (const Parameter* const mix : mixes_) {
+      weights.push_back(mix->var.value().data<float>());
+      ask_for(weights.back(), width_);
+    }
+    for (const float* const weight : weights) {
       float* const blend = memory.take(sequences * width_);
-      const float* const weight = mix->var.value().data<float>();
       for (std::int64_t i = 0; i < sequences * width_; i += width_) {
         if (weighs_ == MixedToken::current) {
           kernels::lerp_forward<float>(width_, before + i, now + i, weight, blend + i);

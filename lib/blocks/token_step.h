@@ -47,6 +47,12 @@ class StepRows {
   std::array<kernels::StoredRows, count> rows_;
 };
 
+/// Asks memory for a vector that is needed soon: several at once arrive in little more time than one.
+inline void ask_for(const float* x, std::int64_t count) {
+  constexpr std::int64_t line = 16;
+  for (std::int64_t i = 0; i < count; i += line) __builtin_prefetch(x + i);
+}
+
 /// Vectors that live as long as a step, each on cache lines of its own.
 class StepMemory {
  public:

@@ -16,14 +16,16 @@ struct Rwkv7Token {
   Index sequences = 0, heads = 0, head_size = 0;
   double fastest_log_decay = 0, rate_limit = 1, epsilon = 0;
   /// Of the token, [sequences, channels].
-  const float *receptance, *key, *value, *decay, *rate, *gate;
-  const float *value_weight, *first_value;  ///< the same; or null, both
+  const float *receptance = nullptr, *key = nullptr, *value = nullptr, *decay = nullptr, *rate = nullptr,
+              *gate = nullptr;
+  const float *value_weight = nullptr, *first_value = nullptr;  ///< the same; or null, both
   /// Parameters, [channels].
-  const float *decay_offset, *rate_offset, *key_scale, *key_boost, *bonus, *norm_weight, *norm_bias;
-  const float* value_offset;  ///< [channels]; or null, with value_weight
-  const float* state;         ///< [sequences, heads, head_size, head_size], value channel first
-  float* next_state;          ///< out; in place of `state` if wished
-  float* y;                   ///< out [sequences, channels]
+  const float *decay_offset = nullptr, *rate_offset = nullptr, *key_scale = nullptr, *key_boost = nullptr,
+              *bonus = nullptr, *norm_weight = nullptr, *norm_bias = nullptr;
+  const float* value_offset = nullptr;  ///< [channels]; or null, with value_weight
+  const float* state = nullptr;         ///< [sequences, heads, head_size, head_size], value channel first
+  float* next_state = nullptr;          ///< out; in place of `state` if wished
+  float* y = nullptr;                   ///< out [sequences, channels]
 };
 void rwkv7_token(const Rwkv7Token& call);
 

@@ -52,14 +52,19 @@ Var ResidualLayer::step(const Var& x, const ForwardContext& context) const {
   const Tensor normed = Tensor::empty(x.shape()), stream = Tensor::empty(x.shape()), again = Tensor::empty(x.shape()),
                moments = Tensor::empty({2, x.shape().rows()});
   float *const mean = moments.data<float>(), *const deviation = mean + x.shape().rows();
+  const auto values_of = [](const LayerNorm& layer, std::size_t i) {
+    return layer.own_parameters()[i]->var.value().data<float>();
+  };
+  for (const LayerNorm* const layer : {time_norm_, channel_norm_}) {
+    for (const std::size_t i : {0, 1}) ask_for(values_of(*layer, i), x.shape()[-1]);
+  }
   const auto norm = [&](const LayerNorm& layer, const Tensor* branch, const Tensor& y) {
-    const auto values = [&](std::size_t i) { return layer.own_parameters()[i]->var.value().data<float>(); };
     kernels::layer_norm_forward<float>({{x.shape().rows(), x.shape()[-1]},
                                         epsilon_,
                                         x.value().data<float>(),
                                         branch != nullptr ? branch->data<float>() : nullptr,
-                                        values(0),
-                                        values(1),
+                                        values_of(layer, 0),
+                                        values_of(layer, 1),
                                         stream.data<float>(),
                                         y.data<float>(),
                                         mean,
