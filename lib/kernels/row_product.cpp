@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -81,25 +82,31 @@ IntegerInputs as_integers(Index inputs, const float* x, float limit, std::int16_
   IntegerInputs* const out = &result;
   run_cloned(
       [=](Index, Index) RWKVLAB_INLINE_LAMBDA {
-        const float magnitude =
-            lane_max<float>(0, inputs, 0.0F, [=](Index i) RWKVLAB_INLINE_LAMBDA { return x[i] < 0 ? -x[i] : x[i]; });
-        const float nothing = lane_sum<float>(0, inputs, [=](Index i) RWKVLAB_INLINE_LAMBDA { return x[i] * 0; });
-        out->unit = magnitude / limit + nothing;
-        const float inverse = magnitude > 0 && nothing == 0 ? limit / magnitude : 0;
-#pragma omp simd
+        std::uint32_t largest = 0;  // Of magnitudes' bits, which are in the order of the magnitudes, NaN last.
+#pragma omp simd reduction(max : largest)
         for (Index i = 0; i < inputs; ++i) {
-          const float product = x[i] * inverse;
-          const float scaled = product == product ? product : 0;
-          integers[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5F : 0.5F)));
+          const std::uint32_t bits = std::bit_cast<std::uint32_t>(x[i]) & 0x7FFFFFFFU;
+          largest = bits > largest ? bits : largest;
         }
-#pragma omp simd
-        for (Index i = 0; i < inputs; ++i) low[i] = static_cast<std::int8_t>(integers[i]);
+        const float magnitude = std::bit_cast<float>(largest);
+        out->unit = magnitude / limit + magnitude * 0;
+        const bool is_number = magnitude * 0 == 0;
+        const float inverse = magnitude > 0 && is_number ? limit / magnitude : 0;
+        std::int32_t sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (Index i = 0; i < inputs; ++i) {
+          const float scaled = is_number ? x[i] * inverse : 0;
+          const auto integer = static_cast<std::int32_t>(scaled + (scaled < 0 ? -0.5F : 0.5F));
+          integers[i] = static_cast<std::int16_t>(integer);
+          sum += integer;
+        }
+        out->sum = sum;
 #pragma omp simd
         for (Index i = 0; i < inputs; ++i) {
           const auto up = static_cast<std::int16_t>(integers[i] + 128);
+          low[i] = static_cast<std::int8_t>(integers[i]);
           high[i] = static_cast<std::int8_t>(static_cast<std::int16_t>(up >> 8));
         }
-        out->sum = lane_sum<std::int32_t>(0, inputs, [=](Index i) RWKVLAB_INLINE_LAMBDA { return integers[i]; });
       },
       0, 0);
   return result;
