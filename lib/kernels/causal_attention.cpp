@@ -141,6 +141,55 @@ void forward_head(const CausalAttentionForward<Real>& call, const Head& head) {
   }
 }
 
+/// Keys of one piece of a step: each piece has a sum of its own.
+constexpr Index step_keys = 256;
+
+/// One query per sequence, as in generation, sees all keys. Head by head they would be read in short bits far apart, so
+/// every row is read once, for all heads.
+template <class Real>
+void forward_step(const CausalAttentionForward<Real>& call, Index entry) {
+  const Index keys = call.size.keys, heads = call.size.heads, d = call.size.head_size, channels = call.size.channels();
+  const Index pieces = piece_count(keys, step_keys), ahead = 8192 / static_cast<Index>(sizeof(Real));
+  Real* const scores = scratch<Real>(Scratch::partials, heads * keys + pieces * channels);  // [heads, keys]
+  Real* const partials = scores + heads * keys;                                             // [pieces, channels]
+  const Real *const query = call.query + entry * channels, *const key = call.key + entry * keys * channels,
+                    *const value = call.value + entry * keys * channels;
+  parallel_simd(keys, step_keys, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+    for (Index i = begin; i < end; ++i) {
+      prefetch(key + i * channels + ahead, channels);
+      for (Index h = 0; h < heads; ++h) {
+        const Real *const q = query + h * d, *const k = key + i * channels + h * d;
+        scores[h * keys + i] = lane_sum<Real, 16>(0, d, [=](Index c) RWKVLAB_INLINE_LAMBDA { return q[c] * k[c]; });
+      }
+    }
+  });
+  parallel_for(heads, 1, [&](Index begin, Index end) {
+    for (Index h = begin; h < end; ++h) {
+      const Rows<Real> rows = rows_of<Real>({0, 1, keys}, call.size, call.slopes, h);
+      Real *const s = scores + h * keys, *const softmax = call.softmax + 2 * (entry * heads + h);
+      run_cloned([=](Index, Index) RWKVLAB_INLINE_LAMBDA { softmax_rows(rows, s, softmax, 0, 1); }, 0, 1);
+    }
+  });
+  parallel_simd(keys, step_keys, [=](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+    Real* const sum = partials + begin / step_keys * channels;
+    for (Index c = 0; c < channels; ++c) sum[c] = 0;
+    for (Index i = begin; i < end; ++i) {
+      prefetch(value + i * channels + ahead, channels);
+      for (Index h = 0; h < heads; ++h) {
+        const Real weight = scores[h * keys + i];
+        const Real* const v = value + i * channels;
+#pragma omp simd
+        for (Index c = h * d; c < (h + 1) * d; ++c) sum[c] += weight * v[c];
+      }
+    }
+  });
+  Real* const y = call.y + entry * channels;
+  std::copy_n(partials, channels, y);
+  for (Index piece = 1; piece < pieces; ++piece) {
+    for (Index c = 0; c < channels; ++c) y[c] += partials[piece * channels + c];
+  }
+}
+
 // From the last block, which sees all keys and so writes every gradient, to the first.
 template <class Real>
 void backward_head(const CausalAttentionBackward<Real>& call, const Head& head) {
@@ -185,6 +234,10 @@ MatmulCall noted(const SerialProduct& product, Index batch) {
 
 template <class Real>
 void causal_attention_forward(const CausalAttentionForward<Real>& call) {
+  if (call.size.queries == 1) {
+    for (Index entry = 0; entry < call.size.batch; ++entry) forward_step(call, entry);
+    return;
+  }
   parallel_for(call.size.batch * call.size.heads, 1, [&](Index begin, Index end) {
     for (Index index = begin; index < end; ++index) forward_head(call, head_at(call.size, index));
   });

@@ -3,6 +3,7 @@
 
 #include "helpers.h"
 #include "kernels/activation.h"
+#include "kernels/causal_attention.h"
 #include "kernels/elementwise.h"
 #include "kernels/group_norm.h"
 #include "kernels/heads.h"
@@ -116,6 +117,32 @@ TEST(Rwkv7Token, ComputesWhatItsPartsCompute) {
     EXPECT_LT(relative_error(run(), expected), 5e-6) << head_size;  // Sums of 64 products in another order.
     EXPECT_LT(relative_error(y_token, y), 5e-6) << head_size;
     expect_same_bits(run);
+  }
+}
+
+TEST(AttentionStep, ComputesTheLastOfManyQueries) {
+  const std::vector<double> slopes = {0.01, 0.002, 0};
+  for (const Index keys : {1, 2, 700}) {  // More than one piece.
+    const CausalAttentionSize many = {2, keys, keys, 3, 20, false}, one = {2, 1, keys, 3, 20, false};
+    const Index channels = many.channels(), count = 2 * keys * channels;
+    const Floats query = random_values<float>(count, "query"), key = random_values<float>(count, "key"),
+                 value = random_values<float>(count, "value");
+    Floats all(count), kept(static_cast<std::size_t>(2 * 3 * keys * 2)), last_query, expected;
+    causal_attention_forward<float>(
+        {many, slopes.data(), query.data(), key.data(), value.data(), all.data(), kept.data()});
+    for (Index b = 0; b < 2; ++b) {
+      const Index at = ((b + 1) * keys - 1) * channels;
+      last_query.insert(last_query.end(), query.begin() + at, query.begin() + at + channels);
+      expected.insert(expected.end(), all.begin() + at, all.begin() + at + channels);
+    }
+    const auto step = [&] {
+      Floats y(static_cast<std::size_t>(2 * channels)), softmax(2 * 3 * 2);
+      causal_attention_forward<float>(
+          {one, slopes.data(), last_query.data(), key.data(), value.data(), y.data(), softmax.data()});
+      return y;
+    };
+    EXPECT_LT(relative_error(step(), expected), 5e-6) << keys;  // Sums of 700 values in another order.
+    expect_same_bits(step);
   }
 }
 
