@@ -124,10 +124,13 @@ ImageFeatures ImageBackbone::forward(const Var& images, const ForwardContext& co
     if (images.shape().rank() != 4) throw ShapeError("expected images [batch, channels, height, width]");
     const GridSize grid = projection_->grid(images.shape()[2], images.shape()[3]);
     features.grid = {grid.rows, grid.columns, class_token_ != nullptr ? 1 : 0};
-    const auto keep = [&](int layer, const Var& x) {
-      if (layer + 1 < params_.layers && std::binary_search(wanted.begin(), wanted.end(), layer))
-        features.stages.push_back(x);
-    };
+    std::function<void(int, const Var&)> keep;
+    if (!wanted.empty()) {
+      keep = [&](int layer, const Var& x) {
+        if (layer + 1 < params_.layers && std::binary_search(wanted.begin(), wanted.end(), layer))
+          features.stages.push_back(x);
+      };
+    }
     const Var x = layers_->forward(embed(images, grid, context), features.grid, context, keep);
     return final_norm_ != nullptr ? final_norm_->forward(x, context) : x;
   });

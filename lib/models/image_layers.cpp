@@ -108,13 +108,18 @@ Var ImageLayer::time_branch(const Var& x, const ScanTables& tables, ScanShared& 
   return scan_tokens(*time_mix_, blended, orders_, tables, shared, context);
 }
 
-Var ImageLayer::forward(const Var& given, const ScanTables& tables, ScanShared& shared,
-                        const ForwardContext& context) const {
+bool ImageLayer::leaves_branch(const ForwardContext& context) const {
+  return !norm_after_ && channel_scale_ == nullptr && (!context.training || drop_probability_ == 0) &&
+         context.probes == nullptr && context.listener == nullptr;
+}
+
+Var ImageLayer::forward(const Var& given, const Var& pending, const ScanTables& tables, ScanShared& shared,
+                        const ForwardContext& context, Var* left) const {
   return in_module(*this, context, [&] {
     ForwardContext inner = context;
     inner.grid = &tables.grid;
     inner.token_shift = tables.shifts.empty() ? nullptr : &tables.shifts[0];
-    const Var x = embedding_norm_ != nullptr ? embedding_norm_->forward(given, inner) : given;
+    Var x = embedding_norm_ != nullptr ? embedding_norm_->forward(given, inner) : given;
     Var stream;
     if (norm_after_) {
       Var branch = time_norm_->forward(time_branch(x, tables, shared, inner), inner);
@@ -122,15 +127,25 @@ Var ImageLayer::forward(const Var& given, const ScanTables& tables, ScanShared& 
       branch = channel_norm_->forward(channel_mix_->forward(stream, inner), inner);
       stream = add_to(stream, branch, channel_scale_, ".drop_path2", inner);
     } else {
-      Var branch = time_branch(time_norm_->forward(x, inner), tables, shared, inner), normed;
+      Var normed;
+      if (pending.defined()) {
+        std::tie(x, normed) = time_norm_->forward_residual(x, pending, inner);
+      } else {
+        normed = time_norm_->forward(x, inner);
+      }
+      Var branch = time_branch(normed, tables, shared, inner);
       if (time_scale_ == nullptr && (!inner.training || drop_probability_ == 0)) {
         std::tie(stream, normed) = channel_norm_->forward_residual(x, branch, inner);
       } else {
         stream = add_to(x, branch, time_scale_, ".drop_path1", inner);
         normed = channel_norm_->forward(stream, inner);
       }
-      branch = Var();
-      stream = add_to(stream, channel_mix_->forward(normed, inner), channel_scale_, ".drop_path2", inner);
+      branch = channel_mix_->forward(normed, inner);
+      if (left != nullptr) {
+        *left = branch;
+        return stream;
+      }
+      stream = add_to(stream, branch, channel_scale_, ".drop_path2", inner);
     }
     probe(inner, "output", stream);
     return stream;
@@ -147,7 +162,7 @@ Var ImageLayers::layer(std::size_t index, const Var& x, const std::shared_ptr<co
                        ScanShared& shared, const ForwardContext& context) const {
   const ImageLayer& one = *layers_[index];
   if (Tape::current() == nullptr || !params_.recomputes(static_cast<int>(index)))
-    return one.forward(x, *tables, shared, context);
+    return one.forward(x, {}, *tables, shared, context);
   std::vector<Var> inputs = {x}, parameters;
   for (const SharedValues& values : shared) inputs.push_back(values.first_value);
   for (const Parameter* const parameter : one.parameters()) parameters.push_back(parameter->var);
@@ -157,7 +172,7 @@ Var ImageLayers::layer(std::size_t index, const Var& x, const std::shared_ptr<co
     if (again) inner.probes = nullptr, inner.listener = nullptr;
     ScanShared values;
     for (std::size_t i = 1; i < in.size(); ++i) values.push_back({in[i]});
-    std::vector<Var> outputs = {one.forward(in[0], *tables, values, inner)};
+    std::vector<Var> outputs = {one.forward(in[0], {}, *tables, values, inner)};
     for (std::size_t i = 0; i < values.size(); ++i)
       outputs.push_back(in[i + 1].defined() ? Var() : values[i].first_value);
     return outputs;
@@ -174,8 +189,20 @@ Var ImageLayers::forward(Var x, const TokenGrid& grid, const ForwardContext& con
   if (tables_ == nullptr || !(tables_->grid == grid)) tables_ = make_scan_tables(params_, grid, params_.width);
   const std::shared_ptr<const ScanTables> tables = tables_;
   ScanShared shared(tables->orders.size());
+  const auto is_recomputed = [&](std::size_t index) {
+    return Tape::current() != nullptr && params_.recomputes(static_cast<int>(index));
+  };
+  Var branch;  // Of the layer before, not added so far.
   for (std::size_t index = 0; index < layers_.size(); ++index) {
-    x = layer(index, x, tables, shared, context);
+    const bool leaves = !after && index + 1 < layers_.size() && !is_recomputed(index) && !is_recomputed(index + 1) &&
+                        layers_[index]->leaves_branch(context);
+    if (leaves || branch.defined()) {
+      Var left;
+      x = layers_[index]->forward(x, branch, *tables, shared, context, leaves ? &left : nullptr);
+      branch = left;
+    } else {
+      x = layer(index, x, tables, shared, context);
+    }
     if (after) after(static_cast<int>(index), x);
   }
   return x;

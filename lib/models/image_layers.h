@@ -40,8 +40,12 @@ class ImageLayer final : public Module {
  public:
   /// Throws ConfigError for mixers that do not go with the scan plan.
   ImageLayer(const ImageLayerParams& params, int index);
-  /// x: [batch, tokens, width].
-  Var forward(const Var& x, const ScanTables& tables, ScanShared& shared, const ForwardContext& context) const;
+  /// x: [batch, tokens, width]. branch: what the layer before has left to be added to x; or none. With `left` the same
+  /// is left there of this layer (see leaves_branch), so that the next one adds and normalises in one pass.
+  Var forward(const Var& x, const Var& branch, const ScanTables& tables, ScanShared& shared,
+              const ForwardContext& context, Var* left = nullptr) const;
+  /// Whether the channel mix's branch is added as it is, and nobody wants to see the sum.
+  bool leaves_branch(const ForwardContext& context) const;
   /// Whether a mix must know how the tokens lie in an image.
   bool needs_grid() const { return time_mix_->needs_grid() || channel_mix_->needs_grid(); }
 
@@ -51,7 +55,7 @@ class ImageLayer final : public Module {
   Var add_to(const Var& x, const Var& branch, const Parameter* gamma, const char* name,
              const ForwardContext& context) const;
 
-  bool norm_after_, drops_;
+  bool norm_after_;
   double drop_probability_ = 0;
   std::vector<std::size_t> orders_;
   LayerNorm *embedding_norm_ = nullptr, *time_norm_, *channel_norm_;

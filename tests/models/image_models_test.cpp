@@ -162,9 +162,9 @@ TEST(ImageModels, GradientsOfWholeModels) {
 }
 
 TEST(ImageModels, RecomputedLayersGiveTheSameGradients) {
-  const auto gradients = [](const std::string& recompute) {
-    const auto model = small_model<ImageClassifier>(
-        text_mix("rwkv7") + ", drop_path: 0.4, layer_scale: 0.7, scan: cross_scan, recompute: " + recompute);
+  const auto gradients = [](const std::string& branches, const std::string& recompute) {
+    const auto model =
+        small_model<ImageClassifier>(text_mix("rwkv7") + branches + ", scan: cross_scan, recompute: " + recompute);
     ForwardContext context;
     context.training = true;
     context.seed = 3;
@@ -178,7 +178,21 @@ TEST(ImageModels, RecomputedLayersGiveTheSameGradients) {
     }
     return result;
   };
-  EXPECT_EQ(gradients("none"), gradients("blocks"));
+  // Without drop path and layer scale, layers leave their last branch to the next one's norm unless they are
+  // recomputed.
+  for (const std::string branches : {"", ", drop_path: 0.4, layer_scale: 0.7"}) {
+    EXPECT_EQ(gradients(branches, "none"), gradients(branches, "blocks")) << branches;
+    EXPECT_EQ(gradients(branches, "none"), gradients(branches, "blocks, recompute_layers: [1]")) << branches;
+  }
+}
+
+TEST(ImageModels, LayersThatAreWatchedComputeTheSame) {
+  const auto model = small_model<ImageClassifier>(mix("vision_rwkv"));
+  shake(*model);
+  const ImageFeatures alone = model->backbone().forward(Var(images()), {}, {});
+  const ImageFeatures watched = model->backbone().forward(Var(images()), {}, {0, 1, 2});
+  EXPECT_EQ(watched.stages.size(), 3);
+  EXPECT_EQ(alone.tokens.value().to_doubles(), watched.tokens.value().to_doubles());
 }
 
 TEST(ImageModels, DropPathDropsWholeImagesAndKeepsTheMean) {
