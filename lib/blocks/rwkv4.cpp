@@ -24,6 +24,7 @@
 #include "autograd/ops/wkv4.h"
 #include "blocks/receptance_channel_mix.h"
 #include "blocks/shifted_mixer.h"
+#include "blocks/token_step.h"
 #include "config/registry.h"
 #include "kernels/wkv4.h"
 #include "kernels/wkv4_step.h"

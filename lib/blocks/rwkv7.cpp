@@ -25,6 +25,7 @@
 #include "autograd/ops/wkv7.h"
 #include "base/error.h"
 #include "blocks/shifted_mixer.h"
+#include "blocks/token_step.h"
 #include "config/registry.h"
 #include "kernels/rwkv7_token.h"
 #include "nn/layers.h"

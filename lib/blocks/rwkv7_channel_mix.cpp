@@ -8,6 +8,7 @@
 
 #include "autograd/ops/elementwise.h"
 #include "blocks/shifted_mixer.h"
+#include "blocks/token_step.h"
 #include "config/registry.h"
 #include "nn/layers.h"
 
