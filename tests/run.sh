@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests need, builds everything, and the layers up to `blocks` with sanitizers too, runs all tests and the style
+# Installs what the tests need, builds everything, and the layers up to `autograd` with sanitizers too, runs all tests and the style
 # checks.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,9 +19,9 @@ cmake --preset release
 cmake --build --preset release
 ctest --preset release --no-tests=error
 
-# The layers that compute. The preset without RWKVLAB_LAST_LAYER sanitizes everything, which takes twice as long.
+# The layers of raw memory. The preset without RWKVLAB_LAST_LAYER sanitizes everything, which takes three times as long.
 echo "== Build and tests with sanitizers"
-cmake --preset asan -DRWKVLAB_LAST_LAYER=blocks
+cmake --preset asan -DRWKVLAB_LAST_LAYER=autograd
 cmake --build --preset asan
 ctest --preset asan --no-tests=error
 
