@@ -3,12 +3,14 @@
 #include "autograd/bfloat16_products.h"
 #include "autograd/ops/linear.h"
 #include "kernels/matmul.h"
+#include "tests/support/largest_difference.h"
 #include "tests/support/op_check.h"
 
 namespace rwkvlab {
 namespace {
 
 using test::equal_bytes;
+using test::largest_difference;
 using test::normal_tensor;
 
 test::OpCase op_case(const Shape& x, std::int64_t hidden, std::int64_t outputs) {
@@ -48,16 +50,6 @@ Tensors pass(DType type, std::int64_t tokens, bool apart, Activation kind) {
   const Var y = apart ? linear(activation(kind, linear(x, key)), value) : feed_forward(kind, x, key, value);
   tape.backward({y}, {normal_tensor({tokens, 80}, "seed").to(DType::f32).to(type)});
   return {y.value(), x.grad(), key.grad(), value.grad()};
-}
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  const std::vector<double> x = a.to_doubles(), y = b.to_doubles();
-  double difference = 0, size = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    difference = std::max(difference, std::fabs(x[i] - y[i]));
-    size = std::max(size, std::fabs(y[i]));
-  }
-  return difference / size;
 }
 
 TEST_P(AgainstTheLayersApart, Float64) {

@@ -5,12 +5,14 @@
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/linear.h"
 #include "kernels/matmul.h"
+#include "tests/support/largest_difference.h"
 #include "tests/support/op_check.h"
 
 namespace rwkvlab {
 namespace {
 
 using test::equal_bytes;
+using test::largest_difference;
 using test::normal_tensor;
 
 class LinearInBfloat16 : public testing::Test {
@@ -38,16 +40,6 @@ Var leaf(const Shape& shape, const std::string& name, DType type = DType::f32) {
 Pass pass(DType type, bool input_major) {
   return {leaf({2, 70, 96}, "x", type), leaf(input_major ? Shape{96, 130} : Shape{130, 96}, "weight", type),
           leaf({130}, "bias", type), normal_tensor({2, 70, 130}, "seed").to(DType::f32).to(type), input_major};
-}
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  const std::vector<double> x = a.to_doubles(), y = b.to_doubles();
-  double difference = 0, size = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    difference = std::max(difference, std::fabs(x[i] - y[i]));
-    size = std::max(size, std::fabs(y[i]));
-  }
-  return difference / size;
 }
 
 TEST_F(LinearInBfloat16, ValuesAndGradientsAreOffByTheRoundingOfTheOperands) {
