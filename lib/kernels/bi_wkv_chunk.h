@@ -23,12 +23,6 @@ struct Piece {
   Index start = 0;  ///< of its first element in an array [batch, time, channels]
 };
 
-/// Where the tokens lie that a thread will read while it finishes a piece, as a rule: they are asked for meanwhile.
-struct NextPieces {
-  Index finished = 0;  ///< start of the piece that is finished next
-  Index summed = -1;   ///< of one that is summed next; -1: none
-};
-
 /// How the work is cut: by the sizes alone. Pieces are counted chunk by chunk within a unit, a unit being a batch entry
 /// and a tile of channels.
 struct Plan {
@@ -49,11 +43,11 @@ struct Plan {
     return {batch, channel, left < tile ? left : tile, tokens(number),
             (batch * size.time + number * chunk) * size.channels + channel};
   }
-  /// Chunks of a unit are finished from the last to the first.
-  RWKVLAB_INLINE NextPieces next(Index index) const {
-    const Index same_of_next_unit = index + chunks < pieces() ? index + chunks : index;
-    if (chunks == 1) return {piece(same_of_next_unit).start, -1};
-    return {piece(index % chunks > 0 ? index - 1 : index).start, piece(same_of_next_unit).start};
+  /// Start of the piece that a thread finishes next, as a rule: its tokens are asked for meanwhile. Chunks of a unit
+  /// are finished from the last to the first.
+  RWKVLAB_INLINE Index next(Index index) const {
+    if (chunks > 1) return piece(index % chunks > 0 ? index - 1 : index).start;
+    return piece(index + 1 < pieces() ? index + 1 : index).start;
   }
 
   SequenceSize size;
@@ -251,7 +245,7 @@ RWKVLAB_INLINE void sum_later(const BiWkvInputs<Real>& in, const Rates<Real>& ra
 /// y of a chunk, and with `traced` the inverse of its denominators. `y` holds the weights that weigh left there.
 template <bool full, bool traced, class Real>
 RWKVLAB_INLINE void forward_chunk(const BiWkvInputs<Real>& in, const Rates<Real>& rates, const Piece& piece,
-                                  const Start<Real>& start, const NextPieces& next, Real* y, Real* inverses) {
+                                  const Start<Real>& start, Index next, Real* y, Real* inverses) {
   const Index width = full ? tile : piece.width, channels = in.size.channels;
   Real* const later_a = scratch<Real>(Scratch::local, 2 * piece.tokens * tile);
   Real* const later_b = later_a + piece.tokens * tile;
@@ -267,9 +261,7 @@ RWKVLAB_INLINE void forward_chunk(const BiWkvInputs<Real>& in, const Rates<Real>
     const Real* const value = in.value + piece.start + t * channels;
     Real* const to = y + piece.start + t * channels;
     Real* const kept = traced ? inverses + piece.start + t * channels : nullptr;
-    prefetch<2>(y + next.finished + t * channels, width), prefetch<2>(in.value + next.finished + t * channels, width);
-    if (next.summed >= 0) prefetch<2>(in.key + next.summed + t * channels, width);
-    if (next.summed >= 0) prefetch<2>(in.value + next.summed + t * channels, width);
+    prefetch<2>(y + next + t * channels, width), prefetch<2>(in.value + next + t * channels, width);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Real weight = start.own[c] * to[c], v = value[c], now = bonus[c] * weight;

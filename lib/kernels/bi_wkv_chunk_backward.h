@@ -62,7 +62,7 @@ RWKVLAB_INLINE void backward_chunk(const BiWkvInputs<Real>& in, const Rates<Real
                                    const Start<Real>& start, const Real* inverses,
                                    const GradientStart<Real>& left_gradients,
                                    const GradientStart<Real>& right_gradients, const BiWkvGradients<Real>& gradients,
-                                   const NextPieces& next, Real* grad_rates) {
+                                   Index next, Real* grad_rates) {
   const Index width = full ? tile : piece.width, channels = in.size.channels;
   GradientStart<Real> left = left_gradients, right = right_gradients;
   const ChunkTrace<Real> trace(piece.tokens);
@@ -99,11 +99,8 @@ RWKVLAB_INLINE void backward_chunk(const BiWkvInputs<Real>& in, const Rates<Real
   }
   for (Index t = piece.tokens - 1; t >= 0; --t) {
     const Index at = piece.start + t * channels, row = t * tile, ahead = t * channels;
-    for (const Real* const array : {inverses, gradients.y, gradients.grad_y}) {
-      prefetch<2>(array + next.finished + ahead, width);
-      if (next.summed >= 0) prefetch<2>(array + next.summed + ahead, width);
-    }
-    prefetch<2>(in.key + next.finished + ahead, width), prefetch<2>(in.value + next.finished + ahead, width);
+    for (const Real* const array : {inverses, gradients.y, gradients.grad_y, in.key, in.value})
+      prefetch<2>(array + next + ahead, width);
 #pragma omp simd
     for (Index c = 0; c < width; ++c) {
       const Real weight = trace.weight[row + c], v = in.value[at + c];
