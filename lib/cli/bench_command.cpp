@@ -17,38 +17,35 @@ TrainWorkload workload_of(const std::string& name, const std::vector<std::string
   return train_workload(name);
 }
 
-void BenchArguments::add_to(CLI::App& command) {
-  command.add_option("--threads", threads, "threads; default: all cores that the process may use")
-      ->check(CLI::PositiveNumber);
-  command.add_option("--repetitions", repetitions, "repetitions of each measurement; the least is printed")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  command.add_option("--seconds", seconds, "least duration of one repetition")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command.add_flag("--json", as_json, "print JSON");
+void BenchArguments::add_to(const Command& command) {
+  command.option("--threads", threads, "threads; default: all cores that the process may use").positive();
+  command.option("--repetitions", repetitions, "repetitions of each measurement; the least is printed")
+      .between(1, 1000)
+      .show_default();
+  command.option("--seconds", seconds, "least duration of one repetition").positive().show_default();
+  command.flag("--json", as_json, "print JSON");
 }
 
-void add_settings_option(CLI::App& command, std::vector<std::string>& settings) {
-  command.add_option("--set", settings, "change a value of the experiment file: path.to.key=value")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE");
+void add_settings_option(const Command& command, std::vector<std::string>& settings) {
+  command.option("--set", settings, "change a value of the experiment file: path.to.key=value")
+      .one_at_a_time()
+      .type_name("KEY=VALUE");
 }
 
-void add_output_option(CLI::App& command, BenchArguments& arguments) {
-  command.add_option("-o,--output", arguments.output, "also write the results as JSON, for `rwkvlab plot`")
-      ->type_name("FILE");
+void add_output_option(const Command& command, BenchArguments& arguments) {
+  command.option("-o,--output", arguments.output, "also write the results as JSON, for `rwkvlab plot`")
+      .type_name("FILE");
 }
 
-void add_bench_command(Program& program) {
-  CLI::App* const command = program.app.add_subcommand("bench", "measure speed on this machine");
-  command->require_subcommand(1);
-  add_bench_train(*command, program);
-  add_bench_kernels(*command, program);
-  add_bench_data(*command, program);
-  add_bench_generate(*command, program);
-  add_bench_context(*command, program);
-  add_bench_resolution(*command, program);
+void add_bench_command(const Command& program) {
+  const Command command = program.command("bench", "measure speed on this machine");
+  command.needs_command();
+  add_bench_train(command);
+  add_bench_kernels(command);
+  add_bench_data(command);
+  add_bench_generate(command);
+  add_bench_context(command);
+  add_bench_resolution(command);
 }
 
 }  // namespace rwkvlab::cli

@@ -14,12 +14,12 @@
 
 namespace rwkvlab::cli {
 
-void add_bench_train(CLI::App& bench, Program& program);
-void add_bench_kernels(CLI::App& bench, Program& program);
-void add_bench_generate(CLI::App& bench, Program& program);
-void add_bench_context(CLI::App& bench, Program& program);
-void add_bench_resolution(CLI::App& bench, Program& program);
-void add_bench_data(CLI::App& bench, Program& program);
+void add_bench_train(const Command& bench);
+void add_bench_kernels(const Command& bench);
+void add_bench_generate(const Command& bench);
+void add_bench_context(const Command& bench);
+void add_bench_resolution(const Command& bench);
+void add_bench_data(const Command& bench);
 
 /// What all of them take.
 struct BenchArguments {
@@ -29,7 +29,7 @@ struct BenchArguments {
   bool as_json = false;
   std::filesystem::path output;  ///< for the results as JSON, beside what is printed; empty: none
 
-  void add_to(CLI::App& command);
+  void add_to(const Command& command);
 };
 
 /// Whether a name is that of a YAML file.
@@ -38,10 +38,10 @@ bool is_experiment_file(const std::string& name);
 TrainWorkload workload_of(const std::string& name, const std::vector<std::string>& settings);
 
 /// `--set` of the sub-commands that take experiment files.
-void add_settings_option(CLI::App& command, std::vector<std::string>& settings);
+void add_settings_option(const Command& command, std::vector<std::string>& settings);
 
 /// `--output` of the sub-commands whose results `rwkvlab plot` draws.
-void add_output_option(CLI::App& command, BenchArguments& arguments);
+void add_output_option(const Command& command, BenchArguments& arguments);
 
 /// Prints what was measured, as text or JSON, and writes the file that was asked for.
 template <class Reports>

@@ -31,28 +31,27 @@ int bench_context_command(const ContextBenchArguments& arguments) {
 
 }  // namespace
 
-void add_bench_context(CLI::App& bench, Program& program) {
+void add_bench_context(const Command& bench) {
   auto arguments = std::make_shared<ContextBenchArguments>();
   arguments->repetitions = arguments->options.repetitions;
   arguments->seconds = arguments->options.seconds;
-  CLI::App* const command = bench.add_subcommand(
+  const Command command = bench.command(
       "context", "time a training step at several lengths of the context, with equally many tokens, in turns");
-  command->add_option("WORKLOAD", arguments->names,
-                      fmt::format("{}, or experiment files (.yaml); default: {}",
-                                  fmt::join(language_workload_names(), ", "), fmt::join(arguments->names, " ")));
+  command.option("WORKLOAD", arguments->names,
+                 fmt::format("{}, or experiment files (.yaml); default: {}", fmt::join(language_workload_names(), ", "),
+                             fmt::join(arguments->names, " ")));
   command
-      ->add_option("--contexts", arguments->options.contexts,
-                   fmt::format("lengths, as in 256,1024; default: {}", fmt::join(arguments->options.contexts, ",")))
-      ->delimiter(',')
-      ->check(CLI::PositiveNumber);
-  command->add_option("--tokens", arguments->options.tokens, "tokens of a step; the batch is this over the context")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  add_settings_option(*command, arguments->settings);
-  arguments->add_to(*command);
-  add_output_option(*command, *arguments);
-  command->callback(
-      [&program, arguments] { program.action = [arguments] { return bench_context_command(*arguments); }; });
+      .option("--contexts", arguments->options.contexts,
+              fmt::format("lengths, as in 256,1024; default: {}", fmt::join(arguments->options.contexts, ",")))
+      .delimiter(',')
+      .positive();
+  command.option("--tokens", arguments->options.tokens, "tokens of a step; the batch is this over the context")
+      .positive()
+      .show_default();
+  add_settings_option(command, arguments->settings);
+  arguments->add_to(command);
+  add_output_option(command, *arguments);
+  command.action([arguments] { return bench_context_command(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

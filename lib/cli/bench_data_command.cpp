@@ -40,18 +40,18 @@ int bench_data_command(const DataArguments& arguments) {
 
 }  // namespace
 
-void add_bench_data(CLI::App& bench, Program& program) {
+void add_bench_data(const Command& bench) {
   auto arguments = std::make_shared<DataArguments>();
   arguments->repetitions = 3;
   arguments->seconds = 0.2;
-  CLI::App* const data =
-      bench.add_subcommand("data", "time the making of batches beside training steps of a small model on them");
-  data->add_option("NAME", arguments->names,
-                   fmt::format("{}, or experiment files (.yaml), whose own models are trained; default: all of these",
-                               fmt::join(data_workload_names(), ", ")));
-  add_settings_option(*data, arguments->settings);
-  arguments->add_to(*data);
-  data->callback([&program, arguments] { program.action = [arguments] { return bench_data_command(*arguments); }; });
+  const Command data =
+      bench.command("data", "time the making of batches beside training steps of a small model on them");
+  data.option("NAME", arguments->names,
+              fmt::format("{}, or experiment files (.yaml), whose own models are trained; default: all of these",
+                          fmt::join(data_workload_names(), ", ")));
+  add_settings_option(data, arguments->settings);
+  arguments->add_to(data);
+  data.action([arguments] { return bench_data_command(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

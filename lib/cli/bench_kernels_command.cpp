@@ -29,17 +29,16 @@ int bench_kernels_command(const KernelArguments& arguments) {
 
 }  // namespace
 
-void add_bench_kernels(CLI::App& bench, Program& program) {
+void add_bench_kernels(const Command& bench) {
   auto arguments = std::make_shared<KernelArguments>();
   arguments->repetitions = 3;
   arguments->seconds = 0.02;
-  CLI::App* const kernels = bench.add_subcommand(
+  const Command kernels = bench.command(
       "kernels", "time every kernel alone, at the sizes of the small workload, with one thread and with all");
-  kernels->add_option("NAME,--filter", arguments->names, "kernels whose name contains this, or matches it with * and ?")
-      ->type_name("PATTERN");
-  arguments->add_to(*kernels);
-  kernels->callback(
-      [&program, arguments] { program.action = [arguments] { return bench_kernels_command(*arguments); }; });
+  kernels.option("NAME,--filter", arguments->names, "kernels whose name contains this, or matches it with * and ?")
+      .type_name("PATTERN");
+  arguments->add_to(kernels);
+  kernels.action([arguments] { return bench_kernels_command(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

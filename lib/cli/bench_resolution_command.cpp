@@ -30,30 +30,27 @@ int bench_resolution_command(const ResolutionBenchArguments& arguments) {
 
 }  // namespace
 
-void add_bench_resolution(CLI::App& bench, Program& program) {
+void add_bench_resolution(const Command& bench) {
   auto arguments = std::make_shared<ResolutionBenchArguments>();
   arguments->repetitions = arguments->options.repetitions;
   arguments->seconds = arguments->options.seconds;
-  CLI::App* const command = bench.add_subcommand(
+  const Command command = bench.command(
       "resolution",
       "time and memory of models of images against the size of the images, in turns, and where they cross");
-  command->add_option("WORKLOAD", arguments->names,
-                      fmt::format("vrwkv-tiny, vrwkv6-tiny, vit-tiny, or experiment files (.yaml); default: {}",
-                                  fmt::join(arguments->names, " ")));
+  command.option("WORKLOAD", arguments->names,
+                 fmt::format("vrwkv-tiny, vrwkv6-tiny, vit-tiny, or experiment files (.yaml); default: {}",
+                             fmt::join(arguments->names, " ")));
   command
-      ->add_option("--sides", arguments->options.sides,
-                   fmt::format("sides of the images in pixels; default: {}", fmt::join(arguments->options.sides, ",")))
-      ->delimiter(',')
-      ->check(CLI::PositiveNumber);
-  command->add_option("--batch", arguments->options.batch, "images of a batch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_flag("--training", arguments->options.training, "also forward and backward passes");
-  add_settings_option(*command, arguments->settings);
-  arguments->add_to(*command);
-  add_output_option(*command, *arguments);
-  command->callback(
-      [&program, arguments] { program.action = [arguments] { return bench_resolution_command(*arguments); }; });
+      .option("--sides", arguments->options.sides,
+              fmt::format("sides of the images in pixels; default: {}", fmt::join(arguments->options.sides, ",")))
+      .delimiter(',')
+      .positive();
+  command.option("--batch", arguments->options.batch, "images of a batch").positive().show_default();
+  command.flag("--training", arguments->options.training, "also forward and backward passes");
+  add_settings_option(command, arguments->settings);
+  arguments->add_to(command);
+  add_output_option(command, *arguments);
+  command.action([arguments] { return bench_resolution_command(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

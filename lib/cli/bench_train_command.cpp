@@ -51,36 +51,33 @@ int bench_train_command(const TrainArguments& arguments) {
 
 }  // namespace
 
-void add_bench_train(CLI::App& bench, Program& program) {
+void add_bench_train(const Command& bench) {
   auto arguments = std::make_shared<TrainArguments>();
-  CLI::App* const train =
-      bench.add_subcommand("train", "time a training step against its matrix products alone, in turns within one run");
+  const Command train =
+      bench.command("train", "time a training step against its matrix products alone, in turns within one run");
   const std::string names = fmt::format("{}, or an experiment file (.yaml)", fmt::join(train_workload_names(), ", "));
-  train->add_option("WORKLOAD,--workload", arguments->workload, "model and batch: " + names)->capture_default_str();
-  train->add_option("--against", arguments->against, "another workload whose step is timed in turns with this one");
-  add_settings_option(*train, arguments->settings);
+  train.option("WORKLOAD,--workload", arguments->workload, "model and batch: " + names).show_default();
+  train.option("--against", arguments->against, "another workload whose step is timed in turns with this one");
+  add_settings_option(train, arguments->settings);
   train
-      ->add_option("--precision", arguments->precision,
-                   "of the matrix products (train.precision); default: the experiment file's, else float32")
-      ->check(CLI::IsMember({float32_precision, bfloat16_precision}));
+      .option("--precision", arguments->precision,
+              "of the matrix products (train.precision); default: the experiment file's, else float32")
+      .one_of({float32_precision, bfloat16_precision});
   train
-      ->add_option(
-          "--recompute", arguments->recompute,
-          "what the backward pass computes again (model.recompute); default: the experiment file's, else nothing")
-      ->check(CLI::IsMember({"none", "blocks"}));
+      .option("--recompute", arguments->recompute,
+              "what the backward pass computes again (model.recompute); default: the experiment file's, else nothing")
+      .one_of({"none", "blocks"});
   train
-      ->add_option(
-          "--breakdown", arguments->view.tables,
-          "where the step goes: every operation, every module, or both; default: the operations that take most")
-      ->check(CLI::IsMember({"none", "operations", "modules", "both"}));
-  train->add_flag("--per-layer", arguments->view.per_layer, "modules of every layer separately");
-  train->add_option("--profiled-steps", arguments->options.profiled_steps, "steps that the breakdown is the mean of")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  train->add_option("--trace", arguments->trace, "also write the profiled steps as a trace for Perfetto")
-      ->type_name("FILE");
-  arguments->add_to(*train);
-  train->callback([&program, arguments] { program.action = [arguments] { return bench_train_command(*arguments); }; });
+      .option("--breakdown", arguments->view.tables,
+              "where the step goes: every operation, every module, or both; default: the operations that take most")
+      .one_of({"none", "operations", "modules", "both"});
+  train.flag("--per-layer", arguments->view.per_layer, "modules of every layer separately");
+  train.option("--profiled-steps", arguments->options.profiled_steps, "steps that the breakdown is the mean of")
+      .between(1, 1000)
+      .show_default();
+  train.option("--trace", arguments->trace, "also write the profiled steps as a trace for Perfetto").type_name("FILE");
+  arguments->add_to(train);
+  train.action([arguments] { return bench_train_command(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

@@ -90,13 +90,13 @@ int blocks(const std::string& name) {
 
 }  // namespace
 
-void add_blocks_command(Program& program) {
+void add_blocks_command(const Command& program) {
   auto name = std::make_shared<std::string>();
-  CLI::App* const command = program.app.add_subcommand(
+  const Command command = program.command(
       "blocks", "list the blocks that YAML can name, or the parameters, defaults, ranges and paper of one");
-  command->add_option("NAME", *name,
-                      "name of a block, such as rwkv4 or time_mix.rwkv4, or of a place for blocks, such as time_mix");
-  command->callback([&program, name] { program.action = [name] { return blocks(*name); }; });
+  command.option("NAME", *name,
+                 "name of a block, such as rwkv4 or time_mix.rwkv4, or of a place for blocks, such as time_mix");
+  command.action([name] { return blocks(*name); });
 }
 
 }  // namespace rwkvlab::cli

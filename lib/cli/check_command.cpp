@@ -40,14 +40,14 @@ int check(const ConfigArguments& arguments) {
 
 }  // namespace
 
-void add_check_command(Program& program) {
+void add_check_command(const Command& program) {
   auto arguments = std::make_shared<ConfigArguments>();
-  CLI::App* const command = program.app.add_subcommand(
+  const Command command = program.command(
       "check",
       "validate an experiment file and print it with every default and where each value comes from; of a sweep, its "
       "runs");
-  arguments->add_to(*command);
-  command->callback([&program, arguments] { program.action = [arguments] { return check(*arguments); }; });
+  arguments->add_to(command);
+  command.action([arguments] { return check(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

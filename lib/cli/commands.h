@@ -1,11 +1,10 @@
 // The sub-commands of the program. Each file of this folder adds one; main.cpp runs the one that was named.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "run/experiment.h"
 
 namespace rwkvlab::cli {
@@ -20,27 +19,21 @@ enum ExitCode {
   interrupted = 130,
 };
 
-/// What the command line asks for. A sub-command's callback sets `action`, which returns the exit code.
-struct Program {
-  CLI::App app;
-  std::function<int()> action;
-};
-
-void add_run_command(Program& program);
-void add_check_command(Program& program);
-void add_describe_command(Program& program);
-void add_export_command(Program& program);
-void add_generate_command(Program& program);
-void add_eval_command(Program& program);
-void add_tokenize_command(Program& program);
-void add_plot_command(Program& program);
-void add_preview_command(Program& program);
-void add_table_command(Program& program);
-void add_verify_command(Program& program);
-void add_blocks_command(Program& program);
-void add_schema_command(Program& program);
+void add_run_command(const Command& program);
+void add_check_command(const Command& program);
+void add_describe_command(const Command& program);
+void add_export_command(const Command& program);
+void add_generate_command(const Command& program);
+void add_eval_command(const Command& program);
+void add_tokenize_command(const Command& program);
+void add_plot_command(const Command& program);
+void add_preview_command(const Command& program);
+void add_table_command(const Command& program);
+void add_verify_command(const Command& program);
+void add_blocks_command(const Command& program);
+void add_schema_command(const Command& program);
 #ifdef RWKVLAB_HAS_BENCH
-void add_bench_command(Program& program);
+void add_bench_command(const Command& program);
 #endif
 
 /// CONFIG and --set, which several sub-commands take.
@@ -48,7 +41,7 @@ struct ConfigArguments {
   std::string file;
   std::vector<std::string> settings;
 
-  void add_to(CLI::App& command);
+  void add_to(const Command& command);
   LoadedExperiment load() const { return load_experiment(file, settings); }
 };
 

@@ -34,21 +34,18 @@ int describe(const ConfigArguments& arguments, const DescribeOutput& output) {
 
 }  // namespace
 
-void add_describe_command(Program& program) {
+void add_describe_command(const Command& program) {
   auto arguments = std::make_shared<ConfigArguments>();
   auto output = std::make_shared<DescribeOutput>();
-  CLI::App* const command = program.app.add_subcommand(
+  const Command command = program.command(
       "describe", "print the model of an experiment file or of weights: modules, parameters, cost, memory");
-  arguments->add_to(*command);
-  command->add_flag("--json", output->json, "print JSON");
+  arguments->add_to(command);
+  command.flag("--json", output->json, "print JSON");
   const std::string group = "Weights (a run folder, a checkpoint, a .pth or .safetensors file as CONFIG)";
-  command->add_flag("--yaml", output->yaml, "print the model section of an experiment file that fits them")
-      ->group(group);
-  command->add_flag("--tensors", output->tensors, "list every tensor")->group(group);
-  command->add_flag("--check", output->check, "read all weights and look for NaN and infinity")->group(group);
-  command->callback([&program, arguments, output] {
-    program.action = [arguments, output] { return describe(*arguments, *output); };
-  });
+  command.flag("--yaml", output->yaml, "print the model section of an experiment file that fits them").group(group);
+  command.flag("--tensors", output->tensors, "list every tensor").group(group);
+  command.flag("--check", output->check, "read all weights and look for NaN and infinity").group(group);
+  command.action([arguments, output] { return describe(*arguments, *output); });
 }
 
 }  // namespace rwkvlab::cli

@@ -270,80 +270,75 @@ int evaluate(const EvalArguments& arguments, Evaluation evaluation) {
   return success;
 }
 
-CLI::App* add_evaluation(Program& program, CLI::App& eval, const std::shared_ptr<EvalArguments>& arguments,
-                         const char* name, const char* doc, const char* file_doc, Evaluation evaluation) {
-  CLI::App* const command = eval.add_subcommand(name, doc);
-  command->add_option("MODEL", arguments->model, "run folder, checkpoint, or official file of weights")->required();
-  CLI::Option* const files = command->add_option("FILE", arguments->files, file_doc)->required();
-  if (evaluation != eval_text) files->expected(1);
+Command add_evaluation(const Command& eval, const std::shared_ptr<EvalArguments>& arguments, const char* name,
+                       const char* doc, const char* file_doc, Evaluation evaluation) {
+  const Command command = eval.command(name, doc);
+  command.option("MODEL", arguments->model, "run folder, checkpoint, or official file of weights").required();
+  const Argument files = command.option("FILE", arguments->files, file_doc).required();
+  if (evaluation != eval_text) files.expected(1);
   command
-      ->add_option("--tokenizer", arguments->tokenizer,
-                   "vocabulary file of an official model, or the word bytes; default: what the checkpoint holds")
-      ->type_name("FILE");
-  command->add_option("--set", arguments->settings, "change the model's description, as in `rwkvlab run`")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE");
+      .option("--tokenizer", arguments->tokenizer,
+              "vocabulary file of an official model, or the word bytes; default: what the checkpoint holds")
+      .type_name("FILE");
+  command.option("--set", arguments->settings, "change the model's description, as in `rwkvlab run`")
+      .one_at_a_time()
+      .type_name("KEY=VALUE");
   command
-      ->add_option("--format", arguments->format,
-                   "weights as " + fmt::format("{}", fmt::join(weight_format_names(), ", ")))
-      ->capture_default_str()
-      ->type_name("FORMAT");
-  command->add_option("--limit", arguments->limit, "at most so many tokens or documents")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
+      .option("--format", arguments->format, "weights as " + fmt::format("{}", fmt::join(weight_format_names(), ", ")))
+      .show_default()
+      .type_name("FORMAT");
+  command.option("--limit", arguments->limit, "at most so many tokens or documents").not_negative().type_name("N");
   command
-      ->add_option("--batch", arguments->tokens_per_batch,
-                   "tokens read in one pass; default: 4096, fewer for large vocabularies")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("TOKENS");
-  command->add_option("--threads", arguments->threads, "threads; default: the cores this process may use")
-      ->check(CLI::PositiveNumber)
-      ->type_name("N");
-  command->add_option("--name", arguments->name, "what the results are called; default: after the file")
-      ->type_name("NAME");
-  command->add_option("-o,--record", arguments->record, "run file for the results; default: eval.h5 in a run folder")
-      ->type_name("FILE");
-  command->add_flag("--no-record", arguments->no_record, "leave no file");
-  command->add_flag("--json", arguments->as_json, "print everything as JSON");
-  command->callback(
-      [&program, arguments, evaluation] { program.action = [=] { return evaluate(*arguments, evaluation); }; });
+      .option("--batch", arguments->tokens_per_batch,
+              "tokens read in one pass; default: 4096, fewer for large vocabularies")
+      .not_negative()
+      .type_name("TOKENS");
+  command.option("--threads", arguments->threads, "threads; default: the cores this process may use")
+      .positive()
+      .type_name("N");
+  command.option("--name", arguments->name, "what the results are called; default: after the file").type_name("NAME");
+  command.option("-o,--record", arguments->record, "run file for the results; default: eval.h5 in a run folder")
+      .type_name("FILE");
+  command.flag("--no-record", arguments->no_record, "leave no file");
+  command.flag("--json", arguments->as_json, "print everything as JSON");
+  command.action([arguments, evaluation] { return evaluate(*arguments, evaluation); });
   return command;
 }
 
-void add_start(CLI::App& command, EvalArguments& arguments) {
-  command.add_option("--start", arguments.start, "what stands before every text: newline, end_of_text or none")
-      ->capture_default_str()
-      ->type_name("TOKEN");
+void add_start(const Command& command, EvalArguments& arguments) {
+  command.option("--start", arguments.start, "what stands before every text: newline, end_of_text or none")
+      .show_default()
+      .type_name("TOKEN");
 }
 
 }  // namespace
 
-void add_eval_command(Program& program) {
-  CLI::App* const eval = program.app.add_subcommand("eval", "evaluate a trained model on text and benchmarks");
-  eval->require_subcommand(1);
+void add_eval_command(const Command& program) {
+  const Command eval = program.command("eval", "evaluate a trained model on text and benchmarks");
+  eval.needs_command();
   auto text = std::make_shared<EvalArguments>();
-  CLI::App* const text_command = add_evaluation(program, *eval, text, "text", "perplexity and bits per byte",
-                                                "text files, read as one text; or token files", eval_text);
-  text_command->add_option("--context", text->context, "tokens read at a time; default: as in training, or 1024")
-      ->check(CLI::PositiveNumber)
-      ->type_name("N");
-  text_command->add_option("--stride", text->text.stride, "tokens from one window to the next; default: the context")
-      ->check(CLI::PositiveNumber)
-      ->type_name("N");
-  text_command->add_flag("--carry-state", text->text.carry_state, "go on from the state that the window before left");
+  const Command text_command = add_evaluation(eval, text, "text", "perplexity and bits per byte",
+                                              "text files, read as one text; or token files", eval_text);
+  text_command.option("--context", text->context, "tokens read at a time; default: as in training, or 1024")
+      .positive()
+      .type_name("N");
+  text_command.option("--stride", text->text.stride, "tokens from one window to the next; default: the context")
+      .positive()
+      .type_name("N");
+  text_command.flag("--carry-state", text->text.carry_state, "go on from the state that the window before left");
   text_command
-      ->add_option("--streams", text->text.streams, "with --carry-state: parts of the text that are read side by side")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("N");
+      .option("--streams", text->text.streams, "with --carry-state: parts of the text that are read side by side")
+      .positive()
+      .show_default()
+      .type_name("N");
   auto lambada = std::make_shared<EvalArguments>();
-  add_start(*add_evaluation(program, *eval, lambada, "lambada", "the last word of passages (LAMBADA)",
-                            "JSON lines with \"text\", may be packed with gzip", eval_lambada),
+  add_start(add_evaluation(eval, lambada, "lambada", "the last word of passages (LAMBADA)",
+                           "JSON lines with \"text\", may be packed with gzip", eval_lambada),
             *lambada);
   auto choice = std::make_shared<EvalArguments>();
   add_start(
-      *add_evaluation(program, *eval, choice, "choice", "multiple choice, as EleutherAI's harness scores it",
-                      "JSON lines with \"context\", \"choices\" and \"gold\"; may be packed with gzip", eval_choice),
+      add_evaluation(eval, choice, "choice", "multiple choice, as EleutherAI's harness scores it",
+                     "JSON lines with \"context\", \"choices\" and \"gold\"; may be packed with gzip", eval_choice),
       *choice);
 }
 

@@ -54,32 +54,30 @@ int export_weights(const ExportArguments& arguments) {
 
 }  // namespace
 
-void add_export_command(Program& program) {
+void add_export_command(const Command& program) {
   auto arguments = std::make_shared<ExportArguments>();
   arguments->loading.needs_tokenizer = false;
-  CLI::App* const command = program.app.add_subcommand(
+  const Command command = program.command(
       "export", "write the weights of a run or checkpoint with official names, as .pth or .safetensors");
-  command->add_option("SOURCE", arguments->source, "run folder, checkpoint, .safetensors or .pth file")->required();
-  command->add_option("-o,--output", arguments->output, "file to write: .pth or .safetensors")
-      ->required()
-      ->type_name("FILE");
-  command->add_option("--dtype", arguments->format, "how the weights are stored")
-      ->check(CLI::IsMember({"float32", "float16", "bfloat16"}))
-      ->capture_default_str();
+  command.option("SOURCE", arguments->source, "run folder, checkpoint, .safetensors or .pth file").required();
+  command.option("-o,--output", arguments->output, "file to write: .pth or .safetensors").required().type_name("FILE");
+  command.option("--dtype", arguments->format, "how the weights are stored")
+      .one_of({"float32", "float16", "bfloat16"})
+      .show_default();
   command
-      ->add_option("--adapters", arguments->adapters,
-                   "of a fine-tuned run: merged (the whole model), separate (what was trained alone), or state (the "
-                   "tuned state, for generate --state)")
-      ->check(CLI::IsMember({"merged", "separate", "state"}))
-      ->capture_default_str();
+      .option("--adapters", arguments->adapters,
+              "of a fine-tuned run: merged (the whole model), separate (what was trained alone), or state (the "
+              "tuned state, for generate --state)")
+      .one_of({"merged", "separate", "state"})
+      .show_default();
   command
-      ->add_option("--tokenizer", arguments->loading.tokenizer,
-                   "vocabulary file to store in a .safetensors file with the weights of an official model")
-      ->type_name("FILE");
-  command->add_option("--set", arguments->loading.settings, "change the model: model.key=value; may be repeated")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE");
-  command->callback([&program, arguments] { program.action = [arguments] { return export_weights(*arguments); }; });
+      .option("--tokenizer", arguments->loading.tokenizer,
+              "vocabulary file to store in a .safetensors file with the weights of an official model")
+      .type_name("FILE");
+  command.option("--set", arguments->loading.settings, "change the model: model.key=value; may be repeated")
+      .one_at_a_time()
+      .type_name("KEY=VALUE");
+  command.action([arguments] { return export_weights(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

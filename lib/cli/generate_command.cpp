@@ -264,51 +264,47 @@ int generate(const GenerateArguments& arguments) {
   return Generation(arguments, catch_interrupts()).run();
 }
 
-void add_sampling_options(CLI::App& command, GenerateArguments& a) {
-  command.add_option("--temperature", a.sampling.temperature, "0: always a most probable token")->capture_default_str();
-  command.add_option("--top-p", a.sampling.top_p, "probability to keep; the rest is never drawn")
-      ->capture_default_str();
-  command.add_option("--top-k", a.sampling.top_k, "most probable tokens to keep; 0: all")->capture_default_str();
-  command.add_option("--presence-penalty", a.penalties.presence, "taken from the logit of what was said before")
-      ->capture_default_str();
-  command.add_option("--frequency-penalty", a.penalties.frequency, "taken once per time that it was said")
-      ->capture_default_str();
-  command.add_option("--penalty-decay", a.penalties.decay, "of these times, per token")->capture_default_str();
-  command.add_option("--seed", a.seed, "of the draws: equal seeds say equal texts, with any number of threads")
-      ->capture_default_str();
+void add_sampling_options(const Command& command, GenerateArguments& a) {
+  command.option("--temperature", a.sampling.temperature, "0: always a most probable token").show_default();
+  command.option("--top-p", a.sampling.top_p, "probability to keep; the rest is never drawn").show_default();
+  command.option("--top-k", a.sampling.top_k, "most probable tokens to keep; 0: all").show_default();
+  command.option("--presence-penalty", a.penalties.presence, "taken from the logit of what was said before")
+      .show_default();
+  command.option("--frequency-penalty", a.penalties.frequency, "taken once per time that it was said").show_default();
+  command.option("--penalty-decay", a.penalties.decay, "of these times, per token").show_default();
+  command.option("--seed", a.seed, "of the draws: equal seeds say equal texts, with any number of threads")
+      .show_default();
 }
 
 }  // namespace
 
-void add_generate_command(Program& program) {
+void add_generate_command(const Command& program) {
   auto arguments = std::make_shared<GenerateArguments>();
   GenerateArguments& a = *arguments;
-  CLI::App* const command = program.app.add_subcommand("generate", "continue a text with a trained model");
-  command->add_option("MODEL,--model", a.model, "run folder, checkpoint, or official file of weights")->required();
-  command->add_option("--prompt", a.prompts, "text to continue; may be repeated")->allow_extra_args(false);
-  command->add_option("--prompt-file", a.prompt_files, "file to continue; may be repeated")->allow_extra_args(false);
-  command->add_option("--tokens", a.tokens, "most tokens to generate; 0: read the prompt only")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_option("--stop", a.stops, "text at which to end, which is not shown; may be repeated")
-      ->allow_extra_args(false);
-  add_sampling_options(*command, a);
-  command->add_option("--batch", a.batch, "continuations of each prompt, generated together")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_option("--format", a.format, "weights: float32, bfloat16 or int8")
-      ->check(CLI::IsMember(weight_format_names()))
-      ->capture_default_str();
-  command->add_option("--state", a.state, "go on from the state that --save-state wrote");
-  command->add_option("--save-state", a.save_state, "write the state at the end, so that a prompt is read once");
-  command->add_option("--tokenizer", a.tokenizer, "vocabulary file, or bytes; default: the model's own");
-  command->add_option("--set", a.settings, "change a value of the model's description: path.to.key=value")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE");
-  command->add_option("--threads", a.threads, "threads; default: all cores that the process may use")
-      ->check(CLI::PositiveNumber);
-  command->add_flag("--quiet", a.quiet, "no line about the speed on standard error");
-  command->callback([&program, arguments] { program.action = [arguments] { return generate(*arguments); }; });
+  const Command command = program.command("generate", "continue a text with a trained model");
+  command.option("MODEL,--model", a.model, "run folder, checkpoint, or official file of weights").required();
+  command.option("--prompt", a.prompts, "text to continue; may be repeated").one_at_a_time();
+  command.option("--prompt-file", a.prompt_files, "file to continue; may be repeated").one_at_a_time();
+  command.option("--tokens", a.tokens, "most tokens to generate; 0: read the prompt only")
+      .not_negative()
+      .show_default();
+  command.option("--stop", a.stops, "text at which to end, which is not shown; may be repeated").one_at_a_time();
+  add_sampling_options(command, a);
+  command.option("--batch", a.batch, "continuations of each prompt, generated together")
+      .between(1, 4096)
+      .show_default();
+  command.option("--format", a.format, "weights: float32, bfloat16 or int8")
+      .one_of(weight_format_names())
+      .show_default();
+  command.option("--state", a.state, "go on from the state that --save-state wrote");
+  command.option("--save-state", a.save_state, "write the state at the end, so that a prompt is read once");
+  command.option("--tokenizer", a.tokenizer, "vocabulary file, or bytes; default: the model's own");
+  command.option("--set", a.settings, "change a value of the model's description: path.to.key=value")
+      .one_at_a_time()
+      .type_name("KEY=VALUE");
+  command.option("--threads", a.threads, "threads; default: all cores that the process may use").positive();
+  command.flag("--quiet", a.quiet, "no line about the speed on standard error");
+  command.action([arguments] { return generate(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

@@ -10,10 +10,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <new>
+#include <optional>
 #include <system_error>
 
 #include "base/error.h"
-#include "base/nearest.h"
 #include "cli/commands.h"
 #include "config/diagnostics.h"
 #include "run/environment.h"
@@ -31,9 +31,9 @@ void complain(const std::string& message) {
   fmt::print(stderr, "{}{}\n", is_complete ? "" : "error: ", message);
 }
 
-int run_action(const Program& program) {
+int run_action(const CommandLine& line) {
   try {
-    return program.action();
+    return line.run();
   } catch (const ConfigError& error) {
     complain(error.what());
     return wrong_configuration;
@@ -81,36 +81,14 @@ void keep_freed_memory() {
 #endif
 }
 
-// What is wrong with a word that stands where a sub-command must, or "". CLI11 would only say that one is required.
-std::string unknown_command_text(const CLI::App& app, int count, char** arguments) {
-  const CLI::App* at = &app;
-  for (int i = 1; i < count && arguments[i][0] != '-'; ++i) {
-    std::vector<std::string> names;
-    const CLI::App* next = nullptr;
-    for (const CLI::App* const command : at->get_subcommands([](const CLI::App*) { return true; })) {
-      names.push_back(command->get_name());
-      if (command->get_name() == arguments[i]) next = command;
-    }
-    if (names.empty()) return "";
-    if (next == nullptr) {
-      return fmt::format("{} is no command of {}{}. There are: {}", quote(arguments[i]), at->get_name(),
-                         did_you_mean(arguments[i], names), join_names(names));
-    }
-    at = next;
-  }
-  return "";
-}
-
 int main(int count, char** arguments) {
   // Beyond the limit of a file's size, writing then fails with a reason, as on a full disk.
   std::signal(SIGXFSZ, SIG_IGN);
-  Program program;
-  CLI::App& app = program.app;
-  app.name("rwkvlab");
-  app.description("Experiments with RWKV-family models on CPUs: a YAML file in; trained models, logs and plots out.");
-  app.footer(footer);
-  app.set_version_flag("--version", version_text());
-  app.require_subcommand(1);
+  CommandLine line("rwkvlab",
+                   "Experiments with RWKV-family models on CPUs: a YAML file in; trained models, logs and plots out.",
+                   footer, version_text());
+  const Command program = line.program();
+  program.needs_command();
   add_run_command(program);
   add_check_command(program);
   add_describe_command(program);
@@ -127,16 +105,12 @@ int main(int count, char** arguments) {
 #ifdef RWKVLAB_HAS_BENCH
   add_bench_command(program);
 #endif
-  if (const std::string text = unknown_command_text(app, count, arguments); !text.empty()) {
+  if (const std::string text = line.unknown_command(count, arguments); !text.empty()) {
     complain(text);
     return wrong_configuration;
   }
-  try {
-    app.parse(count, arguments);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? success : wrong_configuration;
-  }
-  return run_action(program);
+  if (const std::optional<int> code = line.parse(count, arguments)) return *code == 0 ? success : wrong_configuration;
+  return run_action(line);
 }
 
 }  // namespace

@@ -52,24 +52,20 @@ int preview(const PreviewArguments& arguments) {
 
 }  // namespace
 
-void add_preview_command(Program& program) {
+void add_preview_command(const Command& program) {
   auto arguments = std::make_shared<PreviewArguments>();
-  CLI::App* const command =
-      program.app.add_subcommand("preview", "the images that an experiment trains on, augmented, as one PNG picture");
-  arguments->config.add_to(*command);
-  command->add_option("-o,--output", arguments->output, "picture to write")->required()->type_name("FILE.png");
-  command->add_option("--count", arguments->count, "number of images")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  command->add_option("--columns", arguments->columns, "images side by side")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
-  command->add_option("--scale", arguments->scale, "enlargement of a pixel; 0: so that images have about 96 pixels")
-      ->check(CLI::Range(0, 64))
-      ->capture_default_str();
-  command->add_option("--step", arguments->step, "number of the batch")->check(CLI::NonNegativeNumber);
-  command->add_flag("--held-out", arguments->held_out, "the held-out images, which are not augmented");
-  command->callback([&program, arguments] { program.action = [arguments] { return preview(*arguments); }; });
+  const Command command =
+      program.command("preview", "the images that an experiment trains on, augmented, as one PNG picture");
+  arguments->config.add_to(command);
+  command.option("-o,--output", arguments->output, "picture to write").required().type_name("FILE.png");
+  command.option("--count", arguments->count, "number of images").between(1, 4096).show_default();
+  command.option("--columns", arguments->columns, "images side by side").between(1, 256).show_default();
+  command.option("--scale", arguments->scale, "enlargement of a pixel; 0: so that images have about 96 pixels")
+      .between(0, 64)
+      .show_default();
+  command.option("--step", arguments->step, "number of the batch").not_negative();
+  command.flag("--held-out", arguments->held_out, "the held-out images, which are not augmented");
+  command.action([arguments] { return preview(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

@@ -123,14 +123,14 @@ int run_single(const RunArguments& arguments) {
   return success;
 }
 
-void refuse_sweep_options(const CLI::App& command) {
+void refuse_sweep_options(const Command& command) {
   for (const char* const name : {"--jobs", "--only", "--launcher", "--slurm-option", "--index"}) {
-    if (command.count(name) == 0) continue;
+    if (!command.given(name)) continue;
     throw ConfigError(fmt::format("{} is for sweeps, and this file has no 'sweep' section", name));
   }
 }
 
-int run(const RunArguments& arguments, const CLI::App& command) {
+int run(const RunArguments& arguments, const Command& command) {
   if (arguments.with_parent > 0) die_with(arguments.with_parent);
   if (arguments.quiet && std::freopen("/dev/null", "w", stdout) == nullptr) return failure;
   if (arguments.threads > 0) kernels::set_threads(arguments.threads);
@@ -142,51 +142,49 @@ int run(const RunArguments& arguments, const CLI::App& command) {
   return run_single(arguments);
 }
 
-void add_sweep_options(CLI::App& command, RunArguments& arguments) {
+void add_sweep_options(const Command& command, RunArguments& arguments) {
   const char* const group = "Sweeps (docs/sweeps.md)";
-  command.add_option("--jobs", arguments.jobs, "runs at a time, which share the threads; default: 1")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N")
-      ->group(group);
-  command.add_option("--only", arguments.only, "run the variants whose label matches; * and ? stand for any letters")
-      ->type_name("PATTERN")
-      ->group(group);
-  command.add_option("--launcher", arguments.launcher, "slurm: write and submit a job array, and return")
-      ->check(CLI::IsMember({"slurm"}))
-      ->type_name("NAME")
-      ->group(group);
-  command.add_option("--slurm-option", arguments.slurm_options, "a line '#SBATCH OPTION' of the job; may be repeated")
-      ->allow_extra_args(false)
-      ->type_name("OPTION")
-      ->group(group);
-  command.add_option("--index", arguments.index, "this run of a sweep folder alone, counted from 0 (for job arrays)")
-      ->type_name("K")
-      ->group(group);
+  command.option("--jobs", arguments.jobs, "runs at a time, which share the threads; default: 1")
+      .between(1, 1024)
+      .type_name("N")
+      .group(group);
+  command.option("--only", arguments.only, "run the variants whose label matches; * and ? stand for any letters")
+      .type_name("PATTERN")
+      .group(group);
+  command.option("--launcher", arguments.launcher, "slurm: write and submit a job array, and return")
+      .one_of({"slurm"})
+      .type_name("NAME")
+      .group(group);
+  command.option("--slurm-option", arguments.slurm_options, "a line '#SBATCH OPTION' of the job; may be repeated")
+      .one_at_a_time()
+      .type_name("OPTION")
+      .group(group);
+  command.option("--index", arguments.index, "this run of a sweep folder alone, counted from 0 (for job arrays)")
+      .type_name("K")
+      .group(group);
 }
 
 }  // namespace
 
-void add_run_command(Program& program) {
+void add_run_command(const Command& program) {
   auto arguments = std::make_shared<RunArguments>();
-  CLI::App* const command =
-      program.app.add_subcommand("run", "train what an experiment file describes, or run its sweep");
-  arguments->config.add_to(*command);
-  command->add_option("--out", arguments->out, "folder of the run or sweep; default: runs/NAME")->type_name("DIR");
-  command->add_flag("--resume", arguments->resume,
-                    "continue the run in that folder from its newest checkpoint; of a sweep, run "
-                    "what is missing");
-  command->add_option("--threads", arguments->threads, "threads; default: the cores this process may use")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N");
-  command->add_flag("--no-figures", arguments->no_figures, "do not draw the figures at the end");
-  command->add_flag("--profile", arguments->profile,
-                    "write where the time of steps 3 to 12, or of those in log.profile, goes to the run file and to "
-                    "trace.json (docs/performance.md)");
-  command->add_flag("--quiet", arguments->quiet, "print errors alone");
-  command->add_option("--with-parent", arguments->with_parent, "end when that process does")->group("");
-  add_sweep_options(*command, *arguments);
-  command->callback(
-      [&program, arguments, command] { program.action = [arguments, command] { return run(*arguments, *command); }; });
+  const Command command = program.command("run", "train what an experiment file describes, or run its sweep");
+  arguments->config.add_to(command);
+  command.option("--out", arguments->out, "folder of the run or sweep; default: runs/NAME").type_name("DIR");
+  command.flag("--resume", arguments->resume,
+               "continue the run in that folder from its newest checkpoint; of a sweep, run "
+               "what is missing");
+  command.option("--threads", arguments->threads, "threads; default: the cores this process may use")
+      .between(1, 1024)
+      .type_name("N");
+  command.flag("--no-figures", arguments->no_figures, "do not draw the figures at the end");
+  command.flag("--profile", arguments->profile,
+               "write where the time of steps 3 to 12, or of those in log.profile, goes to the run file and to "
+               "trace.json (docs/performance.md)");
+  command.flag("--quiet", arguments->quiet, "print errors alone");
+  command.option("--with-parent", arguments->with_parent, "end when that process does").group("");
+  add_sweep_options(command, *arguments);
+  command.action([arguments, command] { return run(*arguments, command); });
 }
 
 }  // namespace rwkvlab::cli

@@ -9,16 +9,14 @@
 
 namespace rwkvlab::cli {
 
-void add_schema_command(Program& program) {
+void add_schema_command(const Command& program) {
   auto as_markdown = std::make_shared<bool>(false);
-  CLI::App* const command = program.app.add_subcommand(
-      "schema", "print the JSON Schema of the experiment file; editors complete and validate with it");
-  command->add_flag("--markdown", *as_markdown, "print the reference page docs/experiment_file.md instead");
-  command->callback([&program, as_markdown] {
-    program.action = [as_markdown] {
-      fmt::print("{}", *as_markdown ? experiment_reference() : experiment_json_schema());
-      return static_cast<int>(success);
-    };
+  const Command command =
+      program.command("schema", "print the JSON Schema of the experiment file; editors complete and validate with it");
+  command.flag("--markdown", *as_markdown, "print the reference page docs/experiment_file.md instead");
+  command.action([as_markdown] {
+    fmt::print("{}", *as_markdown ? experiment_reference() : experiment_json_schema());
+    return static_cast<int>(success);
   });
 }
 

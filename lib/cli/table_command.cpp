@@ -19,12 +19,12 @@ struct TableArguments {
   std::filesystem::path output;
 };
 
-CLI::Option* add_list(CLI::App& command, const char* name, std::vector<std::string>& list, const char* doc,
-                      const char* type) {
-  return command.add_option(name, list, doc)->delimiter(',')->allow_extra_args(false)->type_name(type);
+Argument add_list(const Command& command, const char* name, std::vector<std::string>& list, const char* doc,
+                  const char* type) {
+  return command.option(name, list, doc).delimiter(',').one_at_a_time().type_name(type);
 }
 
-int table(const TableArguments& arguments, const CLI::App& command) {
+int table(const TableArguments& arguments, const Command& command) {
   TableOptions options;
   options.sources = arguments.sources;
   // --columns "" takes away the columns that the sweep asks for.
@@ -32,7 +32,7 @@ int table(const TableArguments& arguments, const CLI::App& command) {
     std::erase(list, "");
     return list;
   };
-  const auto given = [&command](const char* name) { return command.count(name) > 0; };
+  const auto given = [&command](const char* name) { return command.given(name); };
   if (given("--rows")) options.rows = names(arguments.rows);
   if (given("--columns")) options.columns = names(arguments.columns);
   if (given("--metric")) options.metrics = names(arguments.metrics);
@@ -54,29 +54,25 @@ int table(const TableArguments& arguments, const CLI::App& command) {
 
 }  // namespace
 
-void add_table_command(Program& program) {
+void add_table_command(const Command& program) {
   auto arguments = std::make_shared<TableArguments>();
-  CLI::App* const command =
-      program.app.add_subcommand("table", "print the results of a sweep or of several runs as a table over seeds");
-  command->add_option("SOURCE", arguments->sources, "a sweep folder, or run folders and run files")->required();
-  add_list(*command, "--metric", arguments->metrics, "metrics of the run file, such as eval/accuracy", "NAME,...");
-  add_list(*command, "--rows", arguments->rows, "axes that make the rows", "AXIS,...");
-  add_list(*command, "--columns", arguments->columns, "axes that make the columns", "AXIS,...");
-  add_list(*command, "--show", arguments->show,
+  const Command command =
+      program.command("table", "print the results of a sweep or of several runs as a table over seeds");
+  command.option("SOURCE", arguments->sources, "a sweep folder, or run folders and run files").required();
+  add_list(command, "--metric", arguments->metrics, "metrics of the run file, such as eval/accuracy", "NAME,...");
+  add_list(command, "--rows", arguments->rows, "axes that make the rows", "AXIS,...");
+  add_list(command, "--columns", arguments->columns, "axes that make the columns", "AXIS,...");
+  add_list(command, "--show", arguments->show,
            "further columns: parameters, flops, state, steps, runs, seconds, best_of", "NAME,...");
-  command->add_option("--value", arguments->value, "which record of a run counts: last (default), best or first")
-      ->type_name("RECORD");
-  command
-      ->add_option("--best", arguments->best, "what to mark as best: min, max, none, or auto (known from the metric)")
-      ->type_name("MODE");
-  command->add_option("--digits", arguments->digits, "decimals; default: as many as the deviations justify")
-      ->type_name("N");
-  command->add_option("--title", arguments->title, "text above the table")->type_name("TEXT");
-  command->add_option("--format", arguments->format, "text, markdown, latex, csv or json")->type_name("FORMAT");
-  command->add_option("-o,--output", arguments->output, "file to write instead of printing")->type_name("FILE");
-  command->callback([&program, arguments, command] {
-    program.action = [arguments, command] { return table(*arguments, *command); };
-  });
+  command.option("--value", arguments->value, "which record of a run counts: last (default), best or first")
+      .type_name("RECORD");
+  command.option("--best", arguments->best, "what to mark as best: min, max, none, or auto (known from the metric)")
+      .type_name("MODE");
+  command.option("--digits", arguments->digits, "decimals; default: as many as the deviations justify").type_name("N");
+  command.option("--title", arguments->title, "text above the table").type_name("TEXT");
+  command.option("--format", arguments->format, "text, markdown, latex, csv or json").type_name("FORMAT");
+  command.option("-o,--output", arguments->output, "file to write instead of printing").type_name("FILE");
+  command.action([arguments, command] { return table(*arguments, command); });
 }
 
 }  // namespace rwkvlab::cli

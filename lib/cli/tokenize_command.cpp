@@ -61,27 +61,26 @@ int tokenize(TokenizeArguments& arguments) {
 
 }  // namespace
 
-void add_tokenize_command(Program& program) {
+void add_tokenize_command(const Command& program) {
   auto arguments = std::make_shared<TokenizeArguments>();
-  CLI::App* const command =
-      program.app.add_subcommand("tokenize", "text into a token file, to train on text larger than the memory");
+  const Command command =
+      program.command("tokenize", "text into a token file, to train on text larger than the memory");
   command
-      ->add_option("FILE", arguments->files,
-                   "text; or .jsonl, .jsonl.gz: JSON lines, each a document. Files may be packed with gzip")
-      ->required();
-  command->add_option("-o,--output", arguments->options.output, "token file to write")->required()->type_name("FILE");
+      .option("FILE", arguments->files,
+              "text; or .jsonl, .jsonl.gz: JSON lines, each a document. Files may be packed with gzip")
+      .required();
+  command.option("-o,--output", arguments->options.output, "token file to write").required().type_name("FILE");
   command
-      ->add_option(
-          "--tokenizer", arguments->tokenizer,
-          "World vocabulary, tokenizer.json of GPT-NeoX, a run or checkpoint of this program, or the word bytes")
-      ->required()
-      ->type_name("FILE");
-  command->add_option("--field", arguments->options.field, "where the text of a JSON line stands")
-      ->capture_default_str()
-      ->type_name("NAME");
-  command->add_flag("--no-end-of-text", arguments->no_end_of_text, "no end of text behind each document");
-  command->add_flag("--json", arguments->as_json, "print the counts as JSON");
-  command->callback([&program, arguments] { program.action = [arguments] { return tokenize(*arguments); }; });
+      .option("--tokenizer", arguments->tokenizer,
+              "World vocabulary, tokenizer.json of GPT-NeoX, a run or checkpoint of this program, or the word bytes")
+      .required()
+      .type_name("FILE");
+  command.option("--field", arguments->options.field, "where the text of a JSON line stands")
+      .show_default()
+      .type_name("NAME");
+  command.flag("--no-end-of-text", arguments->no_end_of_text, "no end of text behind each document");
+  command.flag("--json", arguments->as_json, "print the counts as JSON");
+  command.action([arguments] { return tokenize(*arguments); });
 }
 
 }  // namespace rwkvlab::cli

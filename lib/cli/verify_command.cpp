@@ -37,18 +37,18 @@ int verify(const VerifyArguments& arguments) {
 
 }  // namespace
 
-void add_verify_command(Program& program) {
+void add_verify_command(const Command& program) {
   auto arguments = std::make_shared<VerifyArguments>();
-  CLI::App* const command = program.app.add_subcommand(
-      "verify", "run reference cases and compare every output and gradient; exit code 0 when all pass");
-  command->add_option("FILE", arguments->files, "reference cases (safetensors)")->required();
-  command->add_flag("--json", arguments->as_json, "print one JSON object per file");
+  const Command command =
+      program.command("verify", "run reference cases and compare every output and gradient; exit code 0 when all pass");
+  command.option("FILE", arguments->files, "reference cases (safetensors)").required();
+  command.flag("--json", arguments->as_json, "print one JSON object per file");
   command
-      ->add_option("--precision", arguments->precision,
-                   "arithmetic: float32 as models run, float64 to prove the mathematics")
-      ->check(CLI::IsMember({"float32", "float64"}))
-      ->capture_default_str();
-  command->callback([&program, arguments] { program.action = [arguments] { return verify(*arguments); }; });
+      .option("--precision", arguments->precision,
+              "arithmetic: float32 as models run, float64 to prove the mathematics")
+      .one_of({"float32", "float64"})
+      .show_default();
+  command.action([arguments] { return verify(*arguments); });
 }
 
 }  // namespace rwkvlab::cli
