@@ -35,31 +35,30 @@ int bench_generate_command(const GenerateBenchArguments& arguments) {
 
 }  // namespace
 
-void add_bench_generate(CLI::App& bench, Program& program) {
+void add_bench_generate(const Command& bench) {
   auto arguments = std::make_shared<GenerateBenchArguments>();
-  CLI::App* const command =
-      bench.add_subcommand("generate", "time the next token against reading the weights, in turns within one run");
-  command->add_option("WORKLOAD", arguments->names,
-                      fmt::format("{}, or experiment files (.yaml); default: {}",
-                                  fmt::join(generate_workload_names(), ", "), fmt::join(arguments->names, " ")));
-  command->add_option("--format", arguments->formats, "weights: float32, bfloat16, int8; default: all of these")
-      ->delimiter(',')
-      ->check(CLI::IsMember(weight_format_names()));
+  const Command command =
+      bench.command("generate", "time the next token against reading the weights, in turns within one run");
+  command.option("WORKLOAD", arguments->names,
+                 fmt::format("{}, or experiment files (.yaml); default: {}", fmt::join(generate_workload_names(), ", "),
+                             fmt::join(arguments->names, " ")));
+  command.option("--format", arguments->formats, "weights: float32, bfloat16, int8; default: all of these")
+      .delimiter(',')
+      .one_of(weight_format_names());
   command
-      ->add_option("--positions", arguments->options.positions,
-                   "how many tokens come before the one that is timed, as in 0,1000,10000; default: 16")
-      ->delimiter(',')
-      ->check(CLI::NonNegativeNumber);
-  command->add_flag("--cumulative", arguments->options.cumulative,
-                    "also generate all tokens up to the last of these positions one by one, and time that");
-  command->add_option("--batch", arguments->options.sequences, "sequences that are continued together")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  add_settings_option(*command, arguments->settings);
-  arguments->add_to(*command);
-  add_output_option(*command, *arguments);
-  command->callback(
-      [&program, arguments] { program.action = [arguments] { return bench_generate_command(*arguments); }; });
+      .option("--positions", arguments->options.positions,
+              "how many tokens come before the one that is timed, as in 0,1000,10000; default: 16")
+      .delimiter(',')
+      .not_negative();
+  command.flag("--cumulative", arguments->options.cumulative,
+               "also generate all tokens up to the last of these positions one by one, and time that");
+  command.option("--batch", arguments->options.sequences, "sequences that are continued together")
+      .between(1, 4096)
+      .show_default();
+  add_settings_option(command, arguments->settings);
+  arguments->add_to(command);
+  add_output_option(command, *arguments);
+  command.action([arguments] { return bench_generate_command(*arguments); });
 }
 
 }  // namespace rwkvlab::cli
