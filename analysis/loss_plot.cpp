@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "record/run_file_reader.h"
+#include "run/recorded_run.h"
 
 namespace rwkvlab {
 
@@ -20,9 +21,10 @@ constexpr const char* kTrainingLoss = "metrics/train/loss";
 constexpr const char* kHeldOutLoss = "metrics/eval/loss";
 constexpr const char* kHeldOutBits = "metrics/eval/bits_per_byte";
 
-fs::path run_file_of(const fs::path& run) {
+fs::path run_file_of(const fs::path& source) {
   std::error_code error;
-  if (!fs::exists(run, error)) throw DataError(missing_file_text(run));
+  if (!fs::exists(source, error)) throw DataError(missing_file_text(source));
+  const fs::path run = recorded_run(source);
   if (!fs::is_directory(run, error)) return run;
   if (fs::exists(run / "run.h5", error)) return run / "run.h5";
   throw DataError(fmt::format("'{}' is no run folder: there is no run.h5 in it.", run.string()));

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/nearest.h"
 #include "record/run_file_reader.h"
+#include "run/recorded_run.h"
 
 namespace rwkvlab {
 namespace {
@@ -21,9 +22,10 @@ constexpr std::string_view prefix = "probes/eval/", suffix = "/loss_by_position"
 // What a run records itself (`eval.by_position`), of its held-out data.
 constexpr std::string_view of_training = "probes/eval/loss_by_position", held_out = "held out";
 
-fs::path evaluation_of(const fs::path& source) {
+fs::path evaluation_of(const fs::path& given) {
   std::error_code ignored;
-  if (!fs::exists(source, ignored)) throw DataError(missing_file_text(source));
+  if (!fs::exists(given, ignored)) throw DataError(missing_file_text(given));
+  const fs::path source = recorded_run(given);
   if (!fs::is_directory(source, ignored)) return source;
   for (const char* const name : {"eval.h5", "run.h5"}) {
     if (fs::exists(source / name, ignored)) return source / name;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "config/yaml_reader.h"
+#include "run/recorded_run.h"
 #include "run/run_folder.h"
 #include "sweep/axes.h"
 
@@ -180,9 +181,10 @@ void add_single(SweepResults& results, const fs::path& run_file, const std::stri
   }
 }
 
-void add_source(SweepResults& results, const fs::path& source) {
+void add_source(SweepResults& results, const fs::path& given) {
   std::error_code error;
-  if (!fs::exists(source, error)) throw DataError(missing_file_text(source));
+  if (!fs::exists(given, error)) throw DataError(missing_file_text(given));
+  const fs::path source = recorded_run(given);
   if (!fs::is_directory(source, error)) return add_single(results, source, source.generic_string());
   if (is_there(source / "run.h5")) return add_single(results, source / "run.h5", source.generic_string());
   if (!is_sweep_folder(source)) {

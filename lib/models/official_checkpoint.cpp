@@ -169,6 +169,14 @@ class Recogniser {
       model.set("tiny_attention", Section().set("layer", layer).set("width", matrix(query)[0]).node());
       result_.version = "RWKV-4a";
     }
+    const std::vector<TensorEntry>& entries = file_.entries();
+    if (std::any_of(entries.begin(), entries.end(), [&](const TensorEntry& entry) {
+          return entry.name.starts_with(prefix_ + "blocks.") && entry.name.ends_with(".initial");
+        })) {
+      model.set("learned_state", true);
+      result_.version += " with a learned initial state";
+      result_.notes.push_back("official code does not read the learned initial state ('….initial')");
+    }
   }
 
   Section rwkv4() {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/output_path.h"
 #include "models/generator.h"
 #include "tensor/pth.h"
 #include "tensor/safetensors.h"
@@ -17,15 +18,20 @@ namespace {
 
 void write_tensors(const std::filesystem::path& output, const std::vector<NamedTensor>& tensors,
                    const std::map<std::string, std::string>& metadata, FloatFormat format) {
-  const std::string ending = output.extension().string();
-  if (ending == ".pth") return write_pth(output, tensors, format);
-  if (ending != ".safetensors") {
-    throw ConfigError(fmt::format("'{}' ends in '{}', expected .pth or .safetensors", output.string(), ending));
-  }
+  check_export_path(output);
+  if (output.extension() == ".pth") return write_pth(output, tensors, format);
   write_safetensors(output, tensors, metadata, format);
 }
 
 }  // namespace
+
+void check_export_path(const std::filesystem::path& output) {
+  const std::string ending = output.extension().string();
+  if (ending != ".pth" && ending != ".safetensors") {
+    throw ConfigError(fmt::format("'{}' ends in '{}', expected .pth or .safetensors", output.string(), ending));
+  }
+  check_output_path(output);
+}
 
 void export_model(const TrainedModel& model, const std::filesystem::path& output, FloatFormat format) {
   std::map<std::string, std::string> metadata = {{"format", std::string(checkpoint_format)},

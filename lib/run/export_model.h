@@ -9,6 +9,9 @@
 
 namespace rwkvlab {
 
+/// Throws ConfigError unless the file is called .pth or .safetensors, FileError when it cannot be made.
+void check_export_path(const std::filesystem::path& output);
+
 /// Writes the weights under their official names and with their official shapes: a .pth file, which torch.load and the
 /// official code read, or a .safetensors file, which also holds the experiment and the tokenizer, so that this program
 /// reads it like a checkpoint. Floats are stored in `format`. Throws ConfigError for another ending, FileError when

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "models/official_checkpoint.h"
 #include "run/encoder_weights.h"
+#include "run/load_model.h"
 #include "train/checkpoint.h"
 
 namespace rwkvlab {
@@ -48,23 +49,40 @@ bool starts_from_encoder(const LoadedExperiment& loaded, const Module& model) {
   return found;
 }
 
+[[noreturn]] void refuse_tokenizer(const TensorFile& file, const std::string& before, const Tokenizer& now) {
+  throw DataError(
+      fmt::format("'{}' {}, the data here have {} ({} tokens), so that its embedding means other pieces of text. Give "
+                  "the data that tokenizer, or set train.start_with_other_tokenizer: true to start from these weights "
+                  "all the same",
+                  file.path().string(), before, now.kind(), now.size()));
+}
+
+// Official files do not say which tokenizer they had, but large vocabularies tell by their size.
+void check_usual_tokenizer(const TensorFile& file, const Tokenizer& now) {
+  const TensorEntry* const table = file.find(official_prefix(file) + "emb.weight");
+  const std::int64_t tokens = table != nullptr && table->shape.rank() == 2 ? table->shape[0] : 0;
+  const std::string_view usual = usual_tokenizer_kind(tokens);
+  if (usual.empty() || usual == "bytes" || usual == now.kind()) return;
+  refuse_tokenizer(
+      file, fmt::format("has {} tokens and so was probably trained with {}", tokens, usual_tokenizer(tokens)), now);
+}
+
 // Equal numbers of tokens let weights fit that read every token as another piece of text.
 void check_tokenizer(const TensorFile& file, const DataSet& data) {
   const std::string here = data.vocabulary_json();
-  const auto stored = file.metadata().find("vocabulary");
-  if (here.empty() || stored == file.metadata().end()) return;
+  if (here.empty()) return;
   const auto parsed = [](const std::string& text, const std::string& place) {
     const auto json = nlohmann::json::parse(text, nullptr, false);
     if (json.is_discarded()) throw DataError(fmt::format("{}: this is no JSON", place));
     return Tokenizer::from_json(json, place);
   };
-  const Tokenizer before = parsed(stored->second, file.path().string() + ": vocabulary"), now = parsed(here, "data");
+  const Tokenizer now = parsed(here, "data");
+  const auto stored = file.metadata().find("vocabulary");
+  if (stored == file.metadata().end()) return check_usual_tokenizer(file, now);
+  const Tokenizer before = parsed(stored->second, file.path().string() + ": vocabulary");
   if (before.digest() == now.digest()) return;
-  throw DataError(
-      fmt::format("'{}' was trained with another tokenizer ({}, {} tokens) than the data here have ({}, {} tokens), so "
-                  "that its embedding means other pieces of text. Give the data that tokenizer, or set "
-                  "train.start_with_other_tokenizer: true to start from these weights all the same",
-                  file.path().string(), before.kind(), before.size(), now.kind(), now.size()));
+  refuse_tokenizer(
+      file, fmt::format("was trained with another tokenizer, {} ({} tokens)", before.kind(), before.size()), now);
 }
 
 }  // namespace

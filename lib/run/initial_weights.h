@@ -11,7 +11,8 @@ namespace rwkvlab {
 /// Checks that the file which `train.start_from` names fits a model that need not have memory; does nothing when it
 /// names none. An initial state that the model learns and the file lacks stays as it is. Throws DataError naming the
 /// tensors that do not fit and how to get a model section that does; and for weights that were trained with another
-/// tokenizer than that of `data`, unless `train.start_with_other_tokenizer`. Official files do not say which.
+/// tokenizer than that of `data`, unless `train.start_with_other_tokenizer`. Official files do not say
+/// which; of the sizes of the World and GPT-NeoX vocabularies they are taken to have had those.
 void check_initial_weights(const LoadedExperiment& loaded, const Module& model, const DataSet& data);
 
 /// Reads these weights into an allocated model; does nothing when the experiment names none. Returns what a person

@@ -105,10 +105,19 @@ std::string usual_tokenizer(std::int64_t vocabulary) {
   return usual == nullptr ? "" : usual->name;
 }
 
-CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vector<std::string>& settings) {
+std::string_view usual_tokenizer_kind(std::int64_t vocabulary) {
+  const UsualTokenizer* const usual = find_usual(vocabulary);
+  return usual == nullptr ? std::string_view() : usual->kind;
+}
+
+namespace {
+
+// `config`: the experiment that the file holds; "": names and shapes must tell the model.
+CheckpointDescription describe_by(const std::string& config, const TensorFile& file,
+                                  const std::vector<std::string>& settings) {
   CheckpointDescription result;
   Node tree;
-  if (const std::string config = own_text(file, "config"); !config.empty()) {
+  if (!config.empty()) {
     tree = parse_yaml(config, file.path().string() + ":config");
   } else {
     OfficialCheckpoint official = recognise_checkpoint(file);
@@ -124,6 +133,24 @@ CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vec
   Resolved<Experiment> resolved = resolve_as<Experiment>(tree, experiment_schema());
   result.loaded = {file.path(), std::move(resolved.tree), std::move(resolved.value)};
   return result;
+}
+
+}  // namespace
+
+CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vector<std::string>& settings) {
+  return describe_by(own_text(file, "config"), file, settings);
+}
+
+std::string official_version(const TensorFile& file) {
+  try {
+    const CheckpointDescription official = describe_by("", file, {});
+    check_weights(*build_checkpoint_model(official, file), file, {.prefix = official.prefix});
+    return official.version;
+  } catch (const DataError&) {
+    return "";
+  } catch (const ConfigError&) {  // Sizes that no model may have.
+    return "";
+  }
 }
 
 std::optional<TensorFile> base_weights(const CheckpointDescription& description, const TensorFile& file) {
@@ -166,6 +193,43 @@ void reset_initial_states(const Module& model, std::uint64_t seed) {
   }
 }
 
+// Each weight of a linear layer is read, stored and freed before the next: files may be larger than what float32 leaves
+// room for.
+void read_stored(TrainedModel& result, const TensorFile& file, const LoadOptions& options, WeightFormat format) {
+  check_weights(*result.root, file, options);
+  WeightsFingerprint fingerprint;
+  result.stored = store_weights(dynamic_cast<LanguageModel&>(*result.root), format, [&](const Parameter& parameter) {
+    const Tensor value = Tensor::empty(parameter.shape);
+    read_weight(parameter, value, file, options);
+    fingerprint.add(parameter, value);
+    return value;
+  });
+  result.fingerprint = fingerprint.of(*result.root);
+}
+
+// What fine-tuning has trained is added to the weights beside it, which are all needed for that.
+void read_tuned(TrainedModel& result, const TensorFile& tuned, const TensorFile& base, const LoadOptions& options) {
+  const Experiment& e = result.loaded.experiment;
+  result.root->allocate_uninitialised();
+  reset_initial_states(*result.root, e.seed);
+  load_weights(*result.root, base, options);
+  make_tuning(e.train.tune, {result.root.get(), e.train.parameter_policy(), e.seed})->load(tuned);
+}
+
+void read_weights(TrainedModel& result, const TensorFile& file, const std::optional<TensorFile>& base,
+                  const LoadOptions& options, std::optional<WeightFormat> format) {
+  if (!base && format) return read_stored(result, file, options, *format);
+  if (base) {
+    read_tuned(result, file, *base, options);
+  } else {
+    result.root->allocate_uninitialised();
+    load_weights(*result.root, file, options);
+  }
+  if (!format) return;
+  result.fingerprint = weights_fingerprint(*result.root);
+  result.stored = store_weights(dynamic_cast<LanguageModel&>(*result.root), *format);
+}
+
 }  // namespace
 
 TrainedModel load_trained_model(const fs::path& source, const LoadModelOptions& options) {
@@ -181,13 +245,10 @@ TrainedModel load_trained_model(const fs::path& source, const LoadModelOptions& 
   result.notes = std::move(description.notes);
   find_tokenizer(result, file, options);
   check_tokenizer(result, options);
-  result.root->allocate_uninitialised();
-  if (base) reset_initial_states(*result.root, result.loaded.experiment.seed);
+  const LoadOptions loading{
+      .prefix = description.prefix, .may_lack_initial_state = base.has_value(), .must_be_finite = true};
   try {
-    load_weights(*result.root, weights,
-                 {.prefix = description.prefix, .may_lack_initial_state = base.has_value(), .must_be_finite = true});
-    const Experiment& e = result.loaded.experiment;
-    if (base) make_tuning(e.train.tune, {result.root.get(), e.train.parameter_policy(), e.seed})->load(file);
+    read_weights(result, file, base, loading, options.format);
   } catch (const DataError& error) {
     if (result.version.empty()) throw;
     throw DataError(fmt::format("{} (by its names this is {})", error.what(), result.version));

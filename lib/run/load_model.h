@@ -9,6 +9,7 @@
 
 #include "data/tokenizer.h"
 #include "models/language_model.h"
+#include "models/weight_format.h"
 #include "run/experiment.h"
 #include "tensor/tensor_file.h"
 
@@ -28,6 +29,9 @@ struct CheckpointDescription {
 /// Throws DataError for a file without a model that is known, ConfigError for settings that do not fit.
 CheckpointDescription describe_checkpoint(const TensorFile& file, const std::vector<std::string>& settings = {});
 
+/// The version of an official model that has the tensors of the file, "RWKV-5.2", whoever trained it; "" for none.
+std::string official_version(const TensorFile& file);
+
 /// The weights beside which a file was trained that holds what fine-tuning has trained alone: what `train.start_from`
 /// of its experiment names. Nothing for files of whole models. Throws DataError saying how to name them when they are
 /// gone.
@@ -41,6 +45,9 @@ struct LoadModelOptions {
   std::filesystem::path tokenizer = {};    ///< vocabulary file or "bytes" (Tokenizer::open); empty: what the file holds
   std::vector<std::string> settings = {};  ///< as for describe_checkpoint
   bool needs_tokenizer = true;             ///< false: the caller has no text, and any model will do
+  /// In which the weights of linear layers are stored as they are read (models/weight_format.h); nothing: the model has
+  /// all its weights in float32 and may be trained or written.
+  std::optional<WeightFormat> format = {};
 };
 
 /// A language model with its weights, and what it was trained on.
@@ -49,10 +56,12 @@ struct TrainedModel {
   LoadedExperiment loaded;     ///< The resolved experiment that trained it; of official models, the model alone.
   Tokenizer tokenizer;         ///< See has_tokenizer.
   std::unique_ptr<Module> root;
-  const LanguageModel* model = nullptr;  ///< The root as what it is.
-  std::string version = {};              ///< of an official model, "RWKV-7"
-  std::vector<std::string> notes = {};   ///< see CheckpointDescription
-  bool has_tokenizer = true;             ///< false: `tokenizer` means nothing
+  const LanguageModel* model = nullptr;              ///< The root as what it is.
+  std::string version = {};                          ///< of an official model, "RWKV-7"
+  std::vector<std::string> notes = {};               ///< see CheckpointDescription
+  bool has_tokenizer = true;                         ///< false: `tokenizer` means nothing
+  std::shared_ptr<const StoredWeights> stored = {};  ///< where LoadModelOptions::format asks for it
+  std::uint64_t fingerprint = 0;                     ///< of the weights that are stored (weights_fingerprint)
 };
 
 /// Reads the weights that `source` names (train/checkpoint.h, weights_file: a run folder, a checkpoint, a safetensors
@@ -64,5 +73,7 @@ TrainedModel load_trained_model(const std::filesystem::path& source, const LoadM
 
 /// The tokenizer that models with so many tokens usually have, as a sentence for people; "" for other sizes.
 std::string usual_tokenizer(std::int64_t vocabulary);
+/// The kind of that tokenizer (Tokenizer::kind); "" for other sizes.
+std::string_view usual_tokenizer_kind(std::int64_t vocabulary);
 
 }  // namespace rwkvlab

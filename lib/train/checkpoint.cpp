@@ -232,20 +232,21 @@ void check_weights(const Module& model, const TensorFile& file, const LoadOption
   check_tensors(file, expected, {options.prefix, options.ignore_unexpected, is_mask});
 }
 
-void load_weights(Module& model, const TensorFile& file, const LoadOptions& options) {
-  refuse_tuning_alone(file);
-  std::vector<NamedTensor> targets;
-  for (const Parameter* const p : model.parameters()) {
-    check_invariant(p->var.defined(), "weights of a model that is not allocated");
-    if (is_expected(*p, file, options)) targets.push_back({p->name, p->var.value()});
-  }
-  load_tensors(file, targets, {options.prefix, options.ignore_unexpected, is_mask});
-  const std::string spoilt = options.must_be_finite ? non_finite_parameter(model) : "";
-  if (spoilt.empty()) return;
+void read_weight(const Parameter& parameter, const Tensor& into, const TensorFile& file, const LoadOptions& options) {
+  file.read(options.prefix + parameter.name, into);
+  if (!options.must_be_finite || is_finite(into)) return;
   throw DataError(fmt::format(
       "'{}': the tensor {}{} holds values that are not finite numbers; the training that wrote it diverged, "
       "or the file is damaged",
-      file.path().string(), options.prefix, spoilt));
+      file.path().string(), options.prefix, parameter.name));
+}
+
+void load_weights(Module& model, const TensorFile& file, const LoadOptions& options) {
+  check_weights(model, file, options);
+  for (const Parameter* const p : model.parameters()) {
+    check_invariant(p->var.defined(), "weights of a model that is not allocated");
+    if (is_expected(*p, file, options)) read_weight(*p, p->var.value(), file, options);
+  }
 }
 
 fs::path weights_file(const fs::path& path) {

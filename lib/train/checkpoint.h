@@ -85,6 +85,8 @@ void load_weights(Module& model, const TensorFile& file, const LoadOptions& opti
 
 /// The checks of load_weights on names and shapes, for a model that need not have memory.
 void check_weights(const Module& model, const TensorFile& file, const LoadOptions& options = {});
+/// What load_weights does for one parameter, once check_weights has found nothing; `into` has the parameter's shape.
+void read_weight(const Parameter& parameter, const Tensor& into, const TensorFile& file, const LoadOptions& options);
 
 /// The file with the weights that a path names: a safetensors or .pth file itself, a checkpoint folder, a folder of
 /// checkpoints, or a run folder with "checkpoints" in it (the newest). Throws DataError saying what was looked for.

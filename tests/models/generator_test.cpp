@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 #include <vector>
 
 #include "base/error.h"
@@ -31,6 +33,7 @@ constexpr const char* families[] = {
     "time_mix: {kind: rwkv7, value_residual: false, token_shift: false}, channel_mix: {kind: rwkv6}",
     "time_mix: {kind: rwkv4, attention_width: 96, token_shift: false}, channel_mix: {kind: rwkv5}",
     "time_mix: {kind: mamba2}, channel_mix: {kind: identity}",
+    "time_mix: {kind: rwkv7}, channel_mix: {kind: none}",
     "time_mix: {kind: attention}, channel_mix: {kind: gelu_mlp}",
     "positions: learned, max_length: 64, tied_head: true",
     "pattern: [{time_mix: {kind: rwkv7}}, {time_mix: {kind: attention}}]",
@@ -221,6 +224,44 @@ TEST(Generator, StoredWeightsTakeThePlaceOfTheOthers) {
   EXPECT_EQ(stored->bytes_read(), 2 * matrices);
   // Buffers are whole pages; two dozen of them.
   EXPECT_LT(memory_use().live, before - 2 * matrices + 24 * 4096);
+}
+
+// Read one by one, as from a file, weights need the room of what is stored and of the largest of them.
+TEST(Generator, WeightsAreStoredAsTheyAreRead) {
+  for (const std::string family : families) {
+    const auto whole = model_of(family), read = model_of(family);
+    std::map<std::string, std::vector<float>> values;
+    std::int64_t largest = 0, others = 0;
+    for (Parameter* const p : read->parameters()) {
+      const auto span = p->var.value().span<float>();
+      values[p->name] = {span.begin(), span.end()};
+      p->var = Var();
+      const bool is_matrix = p->shape.rank() == 2 && p->name != "emb.weight";
+      largest = std::max(largest, is_matrix ? static_cast<std::int64_t>(span.size_bytes()) : 0);
+      others += is_matrix ? 0 : static_cast<std::int64_t>(span.size_bytes()) + 64;
+    }
+    const auto expected = store_weights(*whole, WeightFormat::int8);
+    reset_peak_memory();
+    const std::int64_t before = memory_use().live;
+    std::set<std::string> asked;
+    WeightsFingerprint fingerprint;
+    const auto stored = store_weights(*read, WeightFormat::int8, [&](const Parameter& p) {
+      EXPECT_TRUE(asked.insert(p.name).second) << p.name << " is read again";
+      const Tensor value = Tensor::from<float>(p.shape, values.at(p.name));
+      fingerprint.add(p, value);
+      return value;
+    });
+    EXPECT_EQ(asked.size(), read->parameters().size());
+    // Buffers are whole pages; some matrices of models that are not RWKV's are no weights of linear layers.
+    if (family.find("rwkv4}") != std::string::npos) {
+      EXPECT_LT(memory_use().peak - before, stored->bytes_read() + largest + others + 8 * 4096);
+    }
+    EXPECT_EQ(fingerprint.of(*read), weights_fingerprint(*model_of(family)));
+    Generator from_file(*read, stored.get()), from_memory(*whole, expected.get());
+    from_file.read(some_tokens(9));
+    from_memory.read(some_tokens(9));
+    EXPECT_EQ(said(from_file), said(from_memory)) << family;
+  }
 }
 
 TEST(Generator, TheSameTextForEveryThreadCount) {

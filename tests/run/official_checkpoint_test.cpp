@@ -335,5 +335,62 @@ TEST_F(OfficialCheckpoints, ATrainingStartsFromThem) {
   EXPECT_THROW(load_experiment(file, {"train.start_from=nowhere.pth"}), DataError);
 }
 
+// Official files do not say what tokenizer they had, but 65,536 tokens are World's.
+TEST_F(OfficialCheckpoints, ATrainingOnOtherTokensThanTheUsualIsRefused) {
+  write_pth(folder_ / "world.pth", weights_of(*random_model("{layers: 2, width: 8, vocabulary_size: 65536}")));
+  const auto file = make_small_experiment(folder_);
+  std::vector<std::string> settings = {"train.start_from=" + (folder_ / "world.pth").string(),
+                                       "model.vocabulary_size=65536"};
+  EXPECT_THAT(message_of<DataError>([&] { build_experiment(load_experiment(file, settings)); }),
+              AllOf(HasSubstr("World vocabulary"), HasSubstr("have bytes"), HasSubstr("start_with_other_tokenizer")));
+  settings.emplace_back("train.start_with_other_tokenizer=true");
+  EXPECT_NO_THROW(build_experiment(load_experiment(file, settings)));
+}
+
+TEST_F(OfficialCheckpoints, ALearnedInitialStateComesBack) {
+  for (const std::string kind : {"rwkv4", "rwkv5", "rwkv6", "rwkv7"}) {
+    SCOPED_TRACE(kind);
+    const std::string heads = kind == "rwkv4" ? "" : ", head_size: 8";
+    const auto model =
+        random_model("{layers: 2, width: 16, vocabulary_size: 256, learned_state: true, time_mix: {kind: " + kind +
+                     heads + "}, channel_mix: {kind: " + kind + "}}");
+    write_pth(folder_ / "state.pth", weights_of(*model));
+    const TrainedModel read = load_trained_model(folder_ / "state.pth");
+    EXPECT_THAT(read.version, HasSubstr("with a learned initial state"));
+    EXPECT_THAT(read.notes, testing::Contains(HasSubstr("official code does not read")));
+    EXPECT_TRUE(test::equal_bytes(logits_of(*read.model), logits_of(*model)));
+  }
+}
+
+// What was trained here is told by its tensors, and its weights may be stored as they are read.
+TEST_F(OfficialCheckpoints, OwnModelsAreWhatTheirTensorsAre) {
+  const auto version = [&](const std::string& section) {
+    write_safetensors(folder_ / "own.safetensors", weights_of(*random_model(section)));
+    return official_version(open_tensor_file(folder_ / "own.safetensors"));
+  };
+  EXPECT_EQ(version("{layers: 2, width: 8, vocabulary_size: 40}"), "RWKV-4");
+  EXPECT_EQ(version("{layers: 2, width: 8, vocabulary_size: 40, time_mix: {kind: lstm}}"), "");
+  // The first layer alone is one of RWKV-7's.
+  EXPECT_EQ(version("{layers: 2, width: 8, vocabulary_size: 40, pattern: [{time_mix: {kind: rwkv7, head_size: 4}}, "
+                    "{time_mix: {kind: rwkv4}}]}"),
+            "");
+}
+
+TEST_F(OfficialCheckpoints, StoredWeightsAreThoseOfTheFile) {
+  const auto model = random_model(generations[11].section);
+  write_pth(folder_ / "model.pth", weights_of(*model), FloatFormat::bfloat16);
+  const TrainedModel whole = load_trained_model(folder_ / "model.pth");
+  const TrainedModel stored = load_trained_model(folder_ / "model.pth", {.format = WeightFormat::bfloat16});
+  EXPECT_EQ(stored.fingerprint, weights_fingerprint(*whole.model));
+  const StoredWeights::Scope scope(*stored.stored);
+  // The file's numbers fit bfloat16, so that only the order of sums differs, of some dozen terms.
+  EXPECT_LT(largest_difference(logits_of(*stored.model), logits_of(*whole.model)), 1e-4);
+
+  const fs::path spoilt = changed(
+      [](auto& tensors) { named(tensors, "blocks.1.att.key.weight").template data<float>()[3] = std::nanf(""); });
+  EXPECT_THAT(message_of<DataError>([&] { load_trained_model(spoilt, {.format = WeightFormat::int8}); }),
+              AllOf(HasSubstr("blocks.1.att.key.weight"), HasSubstr("diverged")));
+}
+
 }  // namespace
 }  // namespace rwkvlab
