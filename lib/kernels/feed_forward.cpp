@@ -118,19 +118,6 @@ Index block_of(Index rows) {
   return piece_count(rows, smallest_block) >= enough_blocks ? smallest_block : 0;
 }
 
-// [rows, columns] = left [rows, depth] op(weights).
-SerialProduct product_of_block(Index rows, Index columns, Index depth, bool transposed) {
-  SerialProduct product;
-  product.m = rows;
-  product.n = columns;
-  product.k = depth;
-  product.transpose_b = transposed;
-  product.lda = depth;
-  product.ldb = transposed ? depth : columns;
-  product.ldc = columns;
-  return product;
-}
-
 // left [rows, depth] op(weights) [rows, hidden], some columns at a time: after(column, columns, sums) turns them into
 // what goes to `to`. Sums of the operands' type are made in place there.
 template <class Operand, class After>
@@ -178,12 +165,13 @@ void block_by_block(Index block, const std::array<MatmulCall, 2>& calls, const O
   parallel_for(rows, block, [&](Index begin, Index end) {
     const Index count = end - begin;
     Operand* const own = hidden + begin * columns;
-    hidden_in_steps(product_of_block(count, columns, depth, calls[0].transpose_b), left + begin * depth, first,
+    hidden_in_steps(gapless_product(count, columns, depth, false, calls[0].transpose_b), left + begin * depth, first,
                     Rows<Operand>{own, columns}, [&](Index column, Index width, Rows<const Real> sums) {
                       between(begin, count, column, width, sums);
                     });
     if (out == nullptr) return;
-    serial_product(product_of_block(count, outputs, columns, calls[1].transpose_b), own, second, out + begin * outputs);
+    serial_product(gapless_product(count, outputs, columns, false, calls[1].transpose_b), own, second,
+                   out + begin * outputs);
   });
 }
 
@@ -198,16 +186,6 @@ void two_products(const std::array<MatmulCall, 2>& calls, const Operand* left, c
   block_by_block(block, calls, left, first, hidden, second, out, between);
 }
 
-MatmulCall call_of(Index rows, Index columns, Index depth, bool transposed, bool bfloat16) {
-  MatmulCall call;
-  call.m = rows;
-  call.n = columns;
-  call.k = depth;
-  call.transpose_b = transposed;
-  call.bfloat16 = bfloat16;
-  return call;
-}
-
 }  // namespace
 
 bool slope_follows_from_value(Activation kind) { return kind == Activation::relu || kind == Activation::squared_relu; }
@@ -215,13 +193,15 @@ bool slope_follows_from_value(Activation kind) { return kind == Activation::relu
 template <class Operand>
 std::array<MatmulCall, 2> FeedForward<Operand>::forward_products() const {
   constexpr bool bfloat16 = std::is_same_v<Operand, Bfloat16>;
-  return {call_of(rows, hidden, inputs, true, bfloat16), call_of(rows, outputs, hidden, true, bfloat16)};
+  return {{{.m = rows, .n = hidden, .k = inputs, .transpose_b = true, .bfloat16 = bfloat16},
+           {.m = rows, .n = outputs, .k = hidden, .transpose_b = true, .bfloat16 = bfloat16}}};
 }
 
 template <class Operand>
 std::array<MatmulCall, 2> FeedForward<Operand>::backward_products() const {
   constexpr bool bfloat16 = std::is_same_v<Operand, Bfloat16>;
-  return {call_of(rows, hidden, outputs, false, bfloat16), call_of(rows, inputs, hidden, false, bfloat16)};
+  return {{{.m = rows, .n = hidden, .k = outputs, .bfloat16 = bfloat16},
+           {.m = rows, .n = inputs, .k = hidden, .bfloat16 = bfloat16}}};
 }
 
 template <class Operand>

@@ -85,16 +85,8 @@ void multiply_piece(SerialProduct product, const Element* a, const Element* b, f
 
 /// One matrix product of the batch, uncut.
 SerialProduct whole_product(const MatmulCall& call) {
-  SerialProduct whole;
-  whole.m = call.m;
-  whole.n = call.n;
-  whole.k = call.k;
-  whole.transpose_a = call.transpose_a;
-  whole.transpose_b = call.transpose_b;
+  SerialProduct whole = gapless_product(call.m, call.n, call.k, call.transpose_a, call.transpose_b);
   whole.accumulate = call.accumulate;
-  whole.lda = call.transpose_a ? call.m : call.k;
-  whole.ldb = call.transpose_b ? call.k : call.n;
-  whole.ldc = call.n;
   return whole;
 }
 
@@ -189,13 +181,8 @@ void batched_matmul(const MatmulCall& call, const Bfloat16* a, const Bfloat16* b
 template <class Real>
 void matmul(Index m, Index n, Index k, const Real* a, bool transpose_a, const Real* b, bool transpose_b, Real* c,
             bool accumulate) {
-  MatmulCall call;
-  call.m = m;
-  call.n = n;
-  call.k = k;
-  call.transpose_a = transpose_a;
-  call.transpose_b = transpose_b;
-  call.accumulate = accumulate;
+  const MatmulCall call = {
+      .m = m, .n = n, .k = k, .transpose_a = transpose_a, .transpose_b = transpose_b, .accumulate = accumulate};
   batched_matmul(call, a, b, c);
 }
 

@@ -17,6 +17,18 @@ struct SerialProduct {
   bool operator==(const SerialProduct&) const = default;
 };
 
+/// One product of matrices without gaps.
+inline SerialProduct gapless_product(Index m, Index n, Index k, bool transpose_a, bool transpose_b) {
+  return {.m = m,
+          .n = n,
+          .k = k,
+          .transpose_a = transpose_a,
+          .transpose_b = transpose_b,
+          .lda = transpose_a ? m : k,
+          .ldb = transpose_b ? k : n,
+          .ldc = n};
+}
+
 /// Computes it with a primitive that this thread keeps for the next call of the same shape. Throws BugError when oneDNN
 /// refuses.
 void run_serial_product(const SerialProduct& product, const float* a, const float* b, float* c);

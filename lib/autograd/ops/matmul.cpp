@@ -83,14 +83,13 @@ Var matmul(const Var& a, const Var& b, bool transpose_a, bool transpose_b) {
 
 void multiply_into(const ProductSize& size, const ProductOperand& a, bool transpose_a, const ProductOperand& b,
                    bool transpose_b, const Tensor& c, bool accumulate) {
-  kernels::MatmulCall call;
-  call.m = size.m;
-  call.n = size.n;
-  call.k = size.k;
-  call.transpose_a = transpose_a;
-  call.transpose_b = transpose_b;
-  call.accumulate = accumulate;
-  call.bfloat16 = a.is_bfloat16();
+  const kernels::MatmulCall call = {.m = size.m,
+                                    .n = size.n,
+                                    .k = size.k,
+                                    .transpose_a = transpose_a,
+                                    .transpose_b = transpose_b,
+                                    .accumulate = accumulate,
+                                    .bfloat16 = a.is_bfloat16()};
   check_invariant(a.is_bfloat16() == b.is_bfloat16(), "both operands of a product are of one type");
   if (!a.is_bfloat16()) return run(call, a.values(), b.values(), c);
   if (ShapeOnly::active()) return kernels::note_matmul(call);
