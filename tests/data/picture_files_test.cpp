@@ -163,7 +163,7 @@ TEST_F(ImageFiles, Idx) {
               AllOf(HasSubstr("train-labels"), HasSubstr("picture 0 is 7"), HasSubstr("0 to 6")));
   const std::string skipping = "{folder: mnist, classes: 7, skip_corrupt: true}";
   EXPECT_EQ(image_data(*build("idx_images", skipping)).training_images_count(), 2);
-  EXPECT_THAT(build("idx_images", skipping)->describe(), HasSubstr("1 damaged images skipped"));
+  EXPECT_THAT(build("idx_images", skipping)->describe(), HasSubstr("1 damaged image skipped"));
   folder_.make("mnist/train-images-idx3-ubyte", idx_file({3, 2, 2}, pixels.substr(0, 11)));
   EXPECT_THAT(refusal("idx_images", "{folder: mnist}"),
               AllOf(HasSubstr("train-images"), HasSubstr("2 of 3 pictures"), HasSubstr("skip_corrupt")));
@@ -237,15 +237,20 @@ TEST_F(ImageFiles, WhatIsWrongWithFolders) {
   EXPECT_THAT(refusal("image_folder", "{folder: pictures, held_out_folder: held, size: 8}"),
               AllOf(HasSubstr("held/bees"), HasSubstr("no class"), HasSubstr("'bee'")));
   picture("pictures/bee/2.png", gradient(1, 8, 6));
-  EXPECT_THAT(refusal("image_folder", all + "}"),
-              AllOf(HasSubstr("picture 4 has 1 channel"), HasSubstr("colour: rgb")));
+  EXPECT_THAT(
+      refusal("image_folder", all + "}"),
+      AllOf(HasSubstr("picture 4 ('"), HasSubstr("pictures/bee/2.png') has 1 channel, "), HasSubstr("colour: rgb")));
+  const auto alike = build("image_folder", all + ", skip_corrupt: true}");
+  EXPECT_EQ(image_data(*alike).training_images(0, 9).images.shape()[1], 3);
+  EXPECT_THAT(alike->describe(), AllOf(HasSubstr("8 training"), HasSubstr("1 damaged image skipped")));
+  EXPECT_THAT(build("image_folder", all + ", skip_corrupt: true, colour: grey}")->describe(), HasSubstr("9 training"));
   EXPECT_EQ(image_data(*build("image_folder", all + ", colour: rgb}")).training_images(0, 9).images.shape()[1], 3);
   folder_.make("pictures/bee/2.png", encode_png(gradient(3, 8, 6)).substr(0, 60));
   EXPECT_THAT(refusal("image_folder", all + "}"),
               AllOf(HasSubstr("picture 4"), HasSubstr("pictures/bee/2.png"), HasSubstr("skip_corrupt")));
   const auto skipping = build("image_folder", all + ", skip_corrupt: true}");
   EXPECT_EQ(image_data(*skipping).training_images_count(), 8);
-  EXPECT_THAT(skipping->describe(), HasSubstr("1 damaged images skipped"));
+  EXPECT_THAT(skipping->describe(), HasSubstr("1 damaged image skipped"));
   EXPECT_THAT(refusal<ConfigError>("image_folder", all + ", mean: [0.1, 0.2]}"), HasSubstr("mean has 2 numbers"));
 }
 

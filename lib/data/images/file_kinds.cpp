@@ -195,9 +195,11 @@ std::unique_ptr<DataSet> make_from_files(const P& p, const DataSite& site, std::
   std::vector<PictureFile> apart =
       p.held_out_folder ? held_out_files() : held_out_share(files, p.held_out_fraction.value_or(0.1));
   const std::int64_t classes = parts.form.classes;
+  std::int64_t channels = 0;  // Of the first training picture; all others must have as many, or are converted.
   const auto load = [&](std::vector<PictureFile>& list) {
     LoadedPictures loaded;
-    if (p.skip_corrupt) list = readable_files(list, classes, ignored, &loaded.skipped);
+    std::int64_t* const wanted = p.colour == "as_stored" ? &channels : nullptr;
+    if (p.skip_corrupt) list = readable_files(list, classes, ignored, wanted, loaded.skipped);
     loaded.source = std::make_shared<const PictureFiles>(std::move(list), classes, ignored);
     return loaded;
   };

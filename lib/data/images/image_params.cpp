@@ -66,7 +66,8 @@ std::unique_ptr<DataSet> make_file_set(const FileImageParams& p, std::uint64_t s
   parts.training = training.source;
   if (held_out) parts.held_out = held_out->source;
   const std::int64_t skipped = training.skipped + (held_out ? held_out->skipped : 0);
-  if (p.skip_corrupt) append(parts.details, fmt::format("{} damaged images skipped", skipped));
+  if (p.skip_corrupt)
+    append(parts.details, fmt::format("{} damaged image{} skipped", skipped, skipped == 1 ? "" : "s"));
   return make_image_set(p, seed, std::move(parts));
 }
 

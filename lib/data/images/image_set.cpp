@@ -56,12 +56,14 @@ void ImageSet::write(const Example& example, std::int64_t row, ImageBatch& batch
 
 namespace {
 
-void require_channels(Picture& picture, const ImageSetParts& parts, std::int64_t index) {
+void require_channels(Picture& picture, const ImageSetParts& parts, const PictureSource& source, std::int64_t index) {
   if (parts.converts_channels) {
     convert_channels(picture, parts.form.channels);
   } else if (picture.channels != parts.form.channels) {
-    throw DataError(fmt::format("picture {} has {} channel{}, the first one has {}; set colour: rgb or colour: grey",
-                                index, picture.channels, picture.channels == 1 ? "" : "s", parts.form.channels));
+    throw DataError(
+        fmt::format("{} has {} channel{}, the first training picture has {}; set colour: rgb or colour: grey, or "
+                    "skip_corrupt: true",
+                    source.name(index), picture.channels, picture.channels == 1 ? "" : "s", parts.form.channels));
   }
 }
 
@@ -75,7 +77,7 @@ Example ImageSet::training_example(std::int64_t number) const {
     if (parts_.order == ImageOrder::shuffled) place = permuted(order_, number / count, place, count);
   }
   Example example = parts_.training->example(place);
-  require_channels(example.picture, parts_, place);
+  require_channels(example.picture, parts_, *parts_.training, place);
   Chances chances(augmentation_, number);
   bool has_size = false;
   for (const auto& augmentation : parts_.augmentations) {
@@ -127,7 +129,7 @@ ImageBatch ImageSet::held_out_images(std::int64_t index, std::int64_t batch) con
   if (ShapeOnly::active()) return result;
   for (std::int64_t row = 0; row < rows; ++row) {
     Example example = parts_.held_out->example(first + row);
-    require_channels(example.picture, parts_, first + row);
+    require_channels(example.picture, parts_, *parts_.held_out, first + row);
     fit(example.picture);
     write(example, row, result);
   }

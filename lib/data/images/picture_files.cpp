@@ -60,6 +60,8 @@ void read_mask(const fs::path& path, std::int64_t classes, std::int64_t ignored,
 
 }  // namespace
 
+std::string PictureSource::name(std::int64_t index) const { return fmt::format("picture {}", index); }
+
 Example PictureFiles::example(std::int64_t index) const {
   check_invariant(index >= 0 && index < size(), "a picture behind the end");
   const PictureFile& file = files_[static_cast<std::size_t>(index)];
@@ -72,17 +74,25 @@ Example PictureFiles::example(std::int64_t index) const {
   }
 }
 
+std::string PictureFiles::name(std::int64_t index) const {
+  return fmt::format("picture {} ('{}')", index, files_[static_cast<std::size_t>(index)].path.string());
+}
+
 std::vector<PictureFile> readable_files(const std::vector<PictureFile>& files, std::int64_t classes,
-                                        std::int64_t ignored, std::int64_t* skipped) {
+                                        std::int64_t ignored, std::int64_t* channels, std::int64_t& skipped) {
   const PictureFiles all(files, classes, ignored);
   std::vector<PictureFile> readable;
   for (std::int64_t i = 0; i < all.size(); ++i) {
     try {
-      all.example(i);
-      readable.push_back(files[static_cast<std::size_t>(i)]);
-    } catch (const DataError&) {
-      ++*skipped;
+      const std::int64_t found = all.example(i).picture.channels;
+      if (channels != nullptr && *channels == 0) *channels = found;
+      if (channels == nullptr || found == *channels) {
+        readable.push_back(files[static_cast<std::size_t>(i)]);
+        continue;
+      }
+    } catch (const DataError&) {  // It counts below.
     }
+    ++skipped;
   }
   return readable;
 }

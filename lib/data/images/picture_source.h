@@ -17,6 +17,8 @@ class PictureSource {
   virtual std::int64_t size() const = 0;
   /// Picture `index` of [0, size()), of any size. Throws DataError naming the file and the index when it is damaged.
   virtual Example example(std::int64_t index) const = 0;
+  /// "picture 7", with its file where it has one of its own.
+  virtual std::string name(std::int64_t index) const;
 };
 
 using SourcePointer = std::shared_ptr<const PictureSource>;
@@ -72,15 +74,17 @@ class PictureFiles final : public PictureSource {
       : files_(std::move(files)), classes_(classes), ignored_(ignored) {}
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
   Example example(std::int64_t index) const override;
+  std::string name(std::int64_t index) const override;
 
  private:
   std::vector<PictureFile> files_;
   std::int64_t classes_, ignored_;
 };
 
-/// The same without the files that cannot be decoded; each is decoded once to know. `skipped` counts them.
+/// The same without the files that cannot be decoded; each is decoded once to know. With `channels`, also without those
+/// that have another number of channels; 0 becomes the number of the first one. `skipped` counts them.
 std::vector<PictureFile> readable_files(const std::vector<PictureFile>& files, std::int64_t classes,
-                                        std::int64_t ignored, std::int64_t* skipped);
+                                        std::int64_t ignored, std::int64_t* channels, std::int64_t& skipped);
 
 /// The names of the sub-folders of `folder`, sorted bytewise: the classes. Throws DataError when there are none.
 std::vector<std::string> class_folders(const std::filesystem::path& folder);

@@ -54,8 +54,13 @@ void add_noise(BytePicture& picture, std::int64_t deviation, Draws& draws) {
   }
 }
 
-std::unique_ptr<DataSet> make_generated_set(const GeneratedImageParams& p, const DataSite& site,
-                                            std::shared_ptr<const PictureGenerator> generator, ImageSetParts parts) {
+std::unique_ptr<DataSet> make_generated_set(const GeneratedImageParams& p, const DataSite& site, const char* kind,
+                                            std::shared_ptr<const PictureGenerator> generator) {
+  ImageSetParts parts;
+  parts.kind = kind;
+  parts.details = generator->details();
+  parts.form.classes = generator->classes();
+  parts.form.is_dense = generator->is_dense();
   const std::uint64_t seed = p.seed.value_or(site.seed);
   const auto source = [&](std::int64_t count, const char* split) {
     return std::make_shared<const GeneratedPictures>(generator, count, parts.form.is_dense, seed,

@@ -5,7 +5,6 @@
 #include <array>
 
 #include "base/error.h"
-#include "config/registry.h"
 #include "data/images/generated/generated_pictures.h"
 
 namespace rwkvlab {
@@ -38,6 +37,7 @@ class Generator final : public PictureGenerator {
   std::int64_t channels() const override { return 1; }
   std::int64_t height() const override { return p_.rows * side; }
   std::int64_t width() const override { return p_.columns * side; }
+  std::int64_t classes() const override { return 4; }
 
   std::int64_t generate(Draws& draws, BytePicture& picture, std::span<std::int32_t>) const override {
     std::vector<int> glyphs(static_cast<std::size_t>(p_.rows * p_.columns));
@@ -132,14 +132,7 @@ void describe(Fields<Params>& f) {
       "markers");
 }
 
-std::unique_ptr<DataSet> make(const Params& p, const DataSite& site) {
-  ImageSetParts parts;
-  parts.kind = "glyph_pairs";
-  parts.form.classes = 4;
-  return make_generated_set(p, site, std::make_shared<const Generator>(p), std::move(parts));
-}
-
-const RegisterKind<DataSet, Params, DataSite> registered(data_slot, "glyph_pairs", describe, make);
+const auto registered = generated_kind<Generator, Params>("glyph_pairs", describe);
 
 }  // namespace
 }  // namespace rwkvlab

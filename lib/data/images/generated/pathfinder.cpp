@@ -5,7 +5,6 @@
 #include <array>
 
 #include "base/error.h"
-#include "config/registry.h"
 #include "data/images/generated/generated_pictures.h"
 
 namespace rwkvlab {
@@ -37,6 +36,7 @@ class Generator final : public PictureGenerator {
   std::int64_t channels() const override { return 1; }
   std::int64_t height() const override { return p_.size; }
   std::int64_t width() const override { return p_.size; }
+  std::int64_t classes() const override { return 2; }
 
   std::int64_t generate(Draws& draws, BytePicture& picture, std::span<std::int32_t>) const override {
     const bool is_joined = draws.below(2) == 1;
@@ -168,14 +168,7 @@ void describe(Fields<Params>& f) {
   f.check(problem, "dashes");
 }
 
-std::unique_ptr<DataSet> make(const Params& p, const DataSite& site) {
-  ImageSetParts parts;
-  parts.kind = "pathfinder";
-  parts.form.classes = 2;
-  return make_generated_set(p, site, std::make_shared<const Generator>(p), std::move(parts));
-}
-
-const RegisterKind<DataSet, Params, DataSite> registered(data_slot, "pathfinder", describe, make);
+const auto registered = generated_kind<Generator, Params>("pathfinder", describe);
 
 }  // namespace
 }  // namespace rwkvlab

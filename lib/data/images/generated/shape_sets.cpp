@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "config/registry.h"
 #include "data/images/generated/generated_pictures.h"
 #include "data/images/generated/shapes.h"
 
@@ -54,6 +53,10 @@ struct TexturedParams : CommonParams {
 class TexturedShapes final : public ShapeGenerator {
  public:
   explicit TexturedShapes(const TexturedParams& p) : ShapeGenerator(p), label_(p.label) {}
+  std::int64_t classes() const override {
+    return label_ == "shape" ? shapes : label_ == "texture" ? textures : shapes * textures;
+  }
+  std::string details() const override { return "label: " + label_; }
 
   std::int64_t generate(Draws& draws, BytePicture& picture, std::span<std::int32_t>) const override {
     const std::int64_t shape = draws.below(shapes), texture = draws.below(textures);
@@ -82,14 +85,6 @@ void describe_textured(Fields<TexturedParams>& f) {
   describe_common(f);
 }
 
-std::unique_ptr<DataSet> make_textured(const TexturedParams& p, const DataSite& site) {
-  ImageSetParts parts;
-  parts.kind = "textured_shapes";
-  parts.details = "label: " + p.label;
-  parts.form.classes = p.label == "shape" ? shapes : p.label == "texture" ? textures : shapes * textures;
-  return make_generated_set(p, site, std::make_shared<const TexturedShapes>(p), std::move(parts));
-}
-
 struct SegmentationParams : CommonParams {
   std::int64_t shapes = 4;
 };
@@ -97,6 +92,8 @@ struct SegmentationParams : CommonParams {
 class ShapeSegmentation final : public ShapeGenerator {
  public:
   explicit ShapeSegmentation(const SegmentationParams& p) : ShapeGenerator(p), shapes_(p.shapes) {}
+  std::int64_t classes() const override { return shapes + 1; }
+  bool is_dense() const override { return true; }
 
   std::int64_t generate(Draws& draws, BytePicture& picture, std::span<std::int32_t> classes) const override {
     paint_all(picture, draw_surface(draws.below(textures), draws));
@@ -127,18 +124,9 @@ void describe_segmentation(Fields<SegmentationParams>& f) {
   describe_common(f);
 }
 
-std::unique_ptr<DataSet> make_segmentation(const SegmentationParams& p, const DataSite& site) {
-  ImageSetParts parts;
-  parts.kind = "shape_segmentation";
-  parts.form.classes = shapes + 1;
-  parts.form.is_dense = true;
-  return make_generated_set(p, site, std::make_shared<const ShapeSegmentation>(p), std::move(parts));
-}
-
-const RegisterKind<DataSet, TexturedParams, DataSite> textured(data_slot, "textured_shapes", describe_textured,
-                                                               make_textured);
-const RegisterKind<DataSet, SegmentationParams, DataSite> segmentation(data_slot, "shape_segmentation",
-                                                                       describe_segmentation, make_segmentation);
+const auto textured = generated_kind<TexturedShapes, TexturedParams>("textured_shapes", describe_textured);
+const auto segmentation =
+    generated_kind<ShapeSegmentation, SegmentationParams>("shape_segmentation", describe_segmentation);
 
 }  // namespace
 }  // namespace rwkvlab
