@@ -18,16 +18,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "autograd/ops/elementwise.h"
 #include "autograd/ops/heads.h"
 #include "autograd/ops/linear.h"
 #include "autograd/ops/wkv7.h"
 #include "base/error.h"
+#include "blocks/rwkv7_initial.h"
+#include "blocks/rwkv7_step.h"
 #include "blocks/shifted_mixer.h"
-#include "blocks/token_step.h"
 #include "config/registry.h"
-#include "kernels/rwkv7_token.h"
 #include "nn/layers.h"
 #include "nn/overwritten_state.h"
 
@@ -110,55 +111,6 @@ void describe_time_mix(Fields<TimeMixParams>& f) {
   f.add("group_norm_epsilon", &P::group_norm_epsilon, "added to the variance of a head", above(0));
 }
 
-// Rounded to a whole multiple of 32, ties to the even one; at least 32.
-std::int64_t in_thirty_twos(double rank) {
-  return std::max<std::int64_t>(32, 32 * static_cast<std::int64_t>(std::nearbyint(rank / 32)));
-}
-
-struct Ranks {
-  std::int64_t decay, rate, value, gate;
-};
-
-Ranks ranks_of(const TimeMixParams& p, std::int64_t width) {
-  const double channels = static_cast<double>(width), root = std::sqrt(channels);
-  const bool first = p.rank_rule == "first";
-  const auto or_rule = [](std::int64_t given, double rule) { return given > 0 ? given : in_thirty_twos(rule); };
-  const double narrow = (first ? 1.8 : 2.5) * root;
-  return {or_rule(p.decay_rank, narrow), or_rule(p.rate_rank, narrow),
-          or_rule(p.value_rank, (first ? 1.3 : 1.7) * root),
-          or_rule(p.gate_rank, first ? 0.6 * std::pow(channels, 0.8) : 5 * root)};
-}
-
-// offset + f(x first) second
-struct Adapter {
-  Parameter *offset = nullptr, *first = nullptr, *second = nullptr;
-  Var inner(const Var& x) const { return project(x, first->var); }
-  Var outer(const Var& h) const { return project(h, second->var, offset != nullptr ? offset->var : Var()); }
-};
-
-// Channels of a layer as the initial values see them. With one value per head, a head's middle stands for all of it.
-struct InitialRamps {
-  std::int64_t width, head_size;
-  bool per_head;
-
-  double channel(std::int64_t index) const {
-    return per_head ? static_cast<double>(index * head_size) + middle() : static_cast<double>(index);
-  }
-  // From 0 to 1 over the channels.
-  double ramp(std::int64_t index) const {
-    return channel(index) / static_cast<double>(std::max<std::int64_t>(width - 1, 1));
-  }
-  // From -0.5 to 0.5.
-  double line(std::int64_t index) const { return ramp(index) - 0.5; }
-  // z |z|, z from -1 to 1 within a head.
-  double zigzag(std::int64_t index) const {
-    if (per_head || head_size == 1) return 0;
-    const double z = (static_cast<double>(index % head_size) - middle()) / middle();
-    return z * std::abs(z);
-  }
-  double middle() const { return static_cast<double>(head_size - 1) / 2; }
-};
-
 class Rwkv7TimeMix final : public ShiftedMixer {
  public:
   Rwkv7TimeMix(const TimeMixParams& params, const MixerSite& site)
@@ -166,7 +118,8 @@ class Rwkv7TimeMix final : public ShiftedMixer {
         p_(params),
         head_size_(params.head_size > 0 ? params.head_size : std::min<std::int64_t>(64, site.width)),
         heads_(site.width / head_size_),
-        ranks_(ranks_of(params, site.width)),
+        ranks_(rwkv7_ranks({p_.decay_rank, p_.rate_rank, p_.value_rank, p_.gate_rank}, p_.rank_rule == "first",
+                           site.width)),
         depth_(site.depth()) {
     if (site.width % head_size_ != 0) {
       throw ConfigError(
@@ -182,19 +135,20 @@ class Rwkv7TimeMix final : public ShiftedMixer {
     key_ = &child<Linear>("key", width_, width_, initialise::orthogonal(0.1));
     value_ = &child<Linear>("value", width_, width_, initialise::orthogonal(1));
     output_ = &child<Linear>("output", width_, width_, initialise::constant(0));
-    if (!p_.group_norm) return;
-    const double scale = static_cast<double>(1 + site.layer) / static_cast<double>(site.layers);
-    norm_ =
-        &child<GroupNorm>("ln_x", width_, heads_, p_.group_norm_epsilon, initialise::constant(std::pow(scale, 0.7)));
+    if (p_.group_norm) {
+      const double scale = static_cast<double>(1 + site.layer) / static_cast<double>(site.layers);
+      norm_ =
+          &child<GroupNorm>("ln_x", width_, heads_, p_.group_norm_epsilon, initialise::constant(std::pow(scale, 0.7)));
+    }
+    if (has_all_parts()) step_.emplace(parts());
   }
 
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
-      if (has_all_parts()) {
-        if (const StoredWeights* const weights = weights_for_step(x, context)) {
-          if (const StepWeights* const stored = step_weights(*weights)) return step(*stored, x, context);
-        }
-        if (StoredWeights::Survey* const survey = StoredWeights::Survey::current()) survey_step(*survey);
+      if (step_) {
+        const StoredWeights* const weights = weights_for_step(x, context);
+        if (weights != nullptr && step_->find(*weights)) return step(x, context);
+        if (StoredWeights::Survey* const survey = StoredWeights::Survey::current()) step_->survey(*survey);
       }
       const std::vector<Var> blends = shifted(x, context);
       const Var r = receptance_->forward(blends[mix_r_], context);
@@ -244,8 +198,8 @@ class Rwkv7TimeMix final : public ShiftedMixer {
     if (p_.gate) mix_g_ = add("x_g", 0.2);
   }
 
-  Adapter adapter(const std::string& name, std::int64_t rank, std::int64_t outputs) {
-    Adapter result;
+  Rwkv7Adapter adapter(const std::string& name, std::int64_t rank, std::int64_t outputs) {
+    Rwkv7Adapter result;
     result.first = &parameter(name + "1", {width_, rank}, initialise::constant(0));
     result.second = &parameter(name + "2", {rank, outputs}, rwkv_orthogonal(outputs, rank, 0.1));
     return result;
@@ -253,7 +207,7 @@ class Rwkv7TimeMix final : public ShiftedMixer {
 
   // -6 + 6 ramp^(1 + depth^0.3) + 0.5 + 2.5 zigzag: slow decays in early channels.
   Initialiser initial_decay() const {
-    const InitialRamps ramps{width_, head_size_, p_.decay_per_head};
+    const Rwkv7Ramps ramps{width_, head_size_, p_.decay_per_head};
     const double power = 1 + std::pow(depth_, 0.3);
     return initialise::from_index(
         [=](std::int64_t i) { return -5.5 + 6 * std::pow(ramps.ramp(i), power) + 2.5 * ramps.zigzag(i); });
@@ -266,14 +220,14 @@ class Rwkv7TimeMix final : public ShiftedMixer {
       decay_.offset = &parameter("w0", {1, 1, decays}, initial_decay(), decay_rules);
     }
     if (uses_rate()) {
-      const InitialRamps ramps{width_, head_size_, p_.rate_per_head};
+      const Rwkv7Ramps ramps{width_, head_size_, p_.rate_per_head};
       if (p_.rate == "data_dependent") rate_ = adapter("a", ranks_.rate, rates);
       rate_.offset = &parameter("a0", {1, 1, rates}, initialise::from_index([=](std::int64_t i) {
                                   return -0.19 + 0.3 * ramps.zigzag(i) + 0.4 * ramps.line(i);
                                 }));
     }
     if (p_.value_residual && (site.layer > 0 || p_.value_residual_in_first_layer)) {
-      const InitialRamps ramps{width_, head_size_, false};
+      const Rwkv7Ramps ramps{width_, head_size_, false};
       value_gate_ = adapter("v", ranks_.value, width_);
       value_gate_.offset = &parameter(
           "v0", {1, 1, width_}, initialise::from_index([=](std::int64_t i) { return 0.73 - 0.4 * ramps.line(i); }));
@@ -283,7 +237,7 @@ class Rwkv7TimeMix final : public ShiftedMixer {
   }
 
   void add_vectors() {
-    const InitialRamps ramps{width_, head_size_, false};
+    const Rwkv7Ramps ramps{width_, head_size_, false};
     if (p_.delta_rule && p_.key_scale) {
       key_scale_ = &parameter("k_k", {1, 1, width_},
                               initialise::from_index([=](std::int64_t i) { return 0.71 - 0.1 * ramps.line(i); }));
@@ -347,142 +301,59 @@ class Rwkv7TimeMix final : public ShiftedMixer {
     return lerp(v, first, weight);
   }
 
-  // Whether step() can stand in for forward().
+  // Whether a step (rwkv7_step.h) can stand in for forward().
   bool has_all_parts() const {
     return p_.delta_rule && decay_.first != nullptr && rate_.first != nullptr && gate_.first != nullptr &&
            key_scale_ != nullptr && key_boost_ != nullptr && bonus_ != nullptr && norm_ != nullptr &&
            !p_.decay_per_head && !p_.rate_per_head;
   }
 
-  // Products of a step in the order in which they read their weights: those of the token, the adapters' second ones,
-  // the output. What stands at their end in the first two, the adapter of the value, may be missing.
-  static constexpr std::size_t of_token = 7, of_adapters = 4;
-  struct StepWeights {
-    std::array<kernels::StoredRows, of_token> token;
-    std::array<kernels::StoredRows, of_adapters> adapters;
-    kernels::StoredRows output;
-  };
-
-  // Calls use(weight, whether it is stored as [in, out], where in StepWeights it belongs) in that order.
-  template <class Weights, class Use>
-  void each_step_weight(Weights& weights, const Use& use) const {
-    std::size_t i = 0;
-    for (const Linear* const layer : {receptance_, key_, value_}) use(layer->weight(), false, weights.token[i++]);
-    const Adapter* const adapters[] = {&decay_, &rate_, &gate_, mixes_value_ ? &value_gate_ : nullptr};
-    for (const Adapter* const adapter : adapters) {
-      if (adapter != nullptr) use(adapter->first->var, true, weights.token[i++]);
-    }
-    i = 0;
-    for (const Adapter* const adapter : adapters) {
-      if (adapter != nullptr) use(adapter->second->var, true, weights.adapters[i++]);
-    }
-    use(output_->weight(), false, weights.output);
+  Rwkv7Parts parts() const {
+    Rwkv7Parts all;
+    all.heads = heads_, all.head_size = head_size_;
+    all.fastest_log_decay = fastest_log_decay, all.rate_limit = p_.rate_limit, all.epsilon = p_.group_norm_epsilon;
+    all.receptance = receptance_, all.key = key_, all.value = value_, all.output = output_;
+    all.decay = decay_, all.rate = rate_, all.gate = gate_;
+    if (mixes_value_) all.value_gate = value_gate_;
+    all.key_scale = key_scale_, all.key_boost = key_boost_, all.bonus = bonus_, all.norm = norm_;
+    return all;
   }
 
-  void survey_step(StoredWeights::Survey& survey) const {
-    StepWeights unused;
-    each_step_weight(unused, [&](const Var& weight, bool input_major, const kernels::StoredRows&) {
-      survey.note(weight.value(), input_major);
-    });
-  }
-
-  // Null if one is not stored. Looked up once for all steps, as StepRows does.
-  const StepWeights* step_weights(const StoredWeights& stored) {
-    const kernels::StoredRows* const first = stored.find(receptance_->weight().value(), false);
-    if (first == nullptr) return nullptr;
-    if (step_weights_of_ == &stored && step_weights_.token[0].words == first->words) return &step_weights_;
-    bool has_all = true;
-    each_step_weight(step_weights_, [&](const Var& weight, bool input_major, kernels::StoredRows& rows) {
-      const kernels::StoredRows* const found = stored.find(weight.value(), input_major);
-      has_all = has_all && found != nullptr;
-      if (found != nullptr) rows = *found;
-    });
-    step_weights_of_ = has_all ? &stored : nullptr;
-    return has_all ? &step_weights_ : nullptr;
-  }
-
-  // What the kernel of a token knows before the products. The vectors are asked for: they arrive beside the weights.
-  kernels::Rwkv7Token step_parameters(std::int64_t sequences) const {
-    kernels::Rwkv7Token token;
-    token.sequences = sequences, token.heads = heads_, token.head_size = head_size_;
-    token.fastest_log_decay = fastest_log_decay, token.rate_limit = p_.rate_limit,
-    token.epsilon = p_.group_norm_epsilon;
-    const auto ask = [this](const Parameter& parameter) {
-      const float* const values = parameter.var.value().data<float>();
-      ask_for(values, width_);
-      return values;
-    };
-    token.decay_offset = ask(*decay_.offset), token.rate_offset = ask(*rate_.offset);
-    token.key_scale = ask(*key_scale_), token.key_boost = ask(*key_boost_), token.bonus = ask(*bonus_);
-    token.norm_weight = ask(*norm_->own_parameters()[0]), token.norm_bias = ask(*norm_->own_parameters()[1]);
-    return token;
-  }
-
-  // One token of generation (blocks/token_step.h).
-  Var step(const StepWeights& stored, const Var& x, const ForwardContext& context) const {
-    const std::int64_t sequences = x.shape()[0], count = sequences * width_;
-    const std::size_t adapters = mixes_value_ ? 4 : 3;
-    std::int64_t lines = blend_lines(sequences) + 7 * StepMemory::lines(count);
-    for (std::size_t i = 0; i < adapters; ++i) lines += StepMemory::lines(sequences * stored.adapters[i].inputs);
-    StepMemory memory(lines);
+  // One token of generation.
+  Var step(const Var& x, const ForwardContext& context) const {
+    const std::int64_t sequences = x.shape()[0];
+    StepMemory memory(blend_lines(sequences) + step_->lines(sequences));
     const std::vector<const float*> blends = step_blends(x, context, memory);
-
-    // The value is a tensor: the first layer leaves it for the others.
-    const Tensor value = Tensor::empty(x.shape());
-    const float* const inputs[of_token] = {blends[mix_r_], blends[mix_k_], blends[mix_v_], blends[mix_w_],
-                                           blends[mix_a_], blends[mix_g_], blends[mix_v_]};
-    float* outputs[of_token] = {memory.take(count), memory.take(count), value.data<float>()};
-    std::array<kernels::RowProduct, of_token> products;
-    for (std::size_t i = 0; i < 3 + adapters; ++i) {
-      if (i >= 3) outputs[i] = memory.take(sequences * stored.token[i].outputs);
-      products[i] = {stored.token[i], inputs[i], outputs[i]};
-    }
-    kernels::row_products(std::span(products).first(3 + adapters), sequences);
-    kernels::activation_forward<float>(Activation::tanh, sequences * stored.token[3].outputs, outputs[3], outputs[3]);
-    kernels::activation_forward<float>(Activation::sigmoid, sequences * stored.token[5].outputs, outputs[5],
-                                       outputs[5]);
-    float* second[of_adapters] = {};
-    for (std::size_t i = 0; i < adapters; ++i) {
-      second[i] = memory.take(count);
-      products[i] = {stored.adapters[i], outputs[3 + i], second[i]};
-    }
-    kernels::Rwkv7Token token = step_parameters(sequences);
-    token.receptance = outputs[0], token.key = outputs[1], token.value = outputs[2];
-    token.decay = second[0], token.rate = second[1], token.gate = second[2];
-    const Var first_value = p_.value_residual && context.shared != nullptr ? context.shared->first_value : Var();
-    if (mixes_value_ && first_value.defined()) {
-      token.value_weight = second[3], token.first_value = first_value.value().data<float>();
-      token.value_offset = value_gate_.offset->var.value().data<float>();
-      ask_for(token.value_offset, width_);
-    }
-    kernels::row_products(std::span(products).first(adapters), sequences);
-
+    const bool shares_value = p_.value_residual && context.shared != nullptr;
+    const Var first_value = shares_value ? context.shared->first_value : Var();
+    const Tensor value = Tensor::empty(x.shape()), out = Tensor::empty(x.shape());
+    // Before anybody here holds the state, which would keep it from being overwritten.
     const Tensor next = next_state(context, path() + ".wkv");
     const Var state = read_state(context, "wkv");
+    Rwkv7Token token;
+    token.sequences = sequences;
+    token.receptance = blends[mix_r_], token.key = blends[mix_k_], token.value = blends[mix_v_];
+    token.decay = blends[mix_w_], token.rate = blends[mix_a_], token.gate = blends[mix_g_];
+    if (first_value.defined()) token.first_value = first_value.value().data<float>();
     token.state = state.value().data<float>(), token.next_state = next.data<float>();
-    token.y = memory.take(count);
-    kernels::rwkv7_token(token);
+    token.own_value = value.data<float>(), token.y = out.data<float>();
+    step_->run(token, memory);
     write_state(context, "wkv", Var(next));
-    if (p_.value_residual && context.shared != nullptr && !first_value.defined())
-      context.shared->first_value = Var(value);
-
-    const Tensor out = Tensor::empty(x.shape());
-    kernels::row_product(stored.output, sequences, token.y, out.data<float>());
+    if (shares_value && !first_value.defined()) context.shared->first_value = Var(value);
     return Var(out);
   }
 
-  const StoredWeights* step_weights_of_ = nullptr;
-  StepWeights step_weights_;
   TimeMixParams p_;
   std::int64_t head_size_, heads_;
-  Ranks ranks_;
+  Rwkv7Ranks ranks_;
   double depth_;
   std::size_t mix_r_ = 0, mix_w_ = 0, mix_k_ = 0, mix_v_ = 0, mix_a_ = 0, mix_g_ = 0;
-  Adapter decay_, rate_, value_gate_, gate_;
+  Rwkv7Adapter decay_, rate_, value_gate_, gate_;
   bool mixes_value_ = false;
   Parameter *key_scale_ = nullptr, *key_boost_ = nullptr, *bonus_ = nullptr;
   Linear *receptance_, *key_, *value_, *output_;
   GroupNorm* norm_ = nullptr;
+  std::optional<Rwkv7Step> step_;
 };
 
 const RegisterKind<Mixer, TimeMixParams, MixerSite> time_mix("time_mix", "rwkv7", describe_time_mix,
