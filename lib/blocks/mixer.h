@@ -28,6 +28,8 @@ class Mixer : public Module {
   /// Whether a token's result depends on the tokens up to it alone, so that a sequence can be computed piece by piece.
   /// False for blocks that need all tokens at once: they carry no state and fit no language model.
   virtual bool is_causal() const { return true; }
+  /// Whether the result is 0 whatever the input, so that it need not be computed.
+  virtual bool adds_nothing() const { return false; }
   /// Whether ForwardContext::grid must say how the tokens lie in an image.
   virtual bool needs_grid() const { return false; }
 };

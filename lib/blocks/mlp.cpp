@@ -84,6 +84,7 @@ class NoChannelMix final : public Mixer {
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] { return Var(Tensor::zeros(x.shape(), x.dtype())); });
   }
+  bool adds_nothing() const override { return true; }
   std::string summary() const override { return "none"; }
 };
 

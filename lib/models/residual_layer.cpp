@@ -34,14 +34,16 @@ Var ResidualLayer::forward(const Var& x, const Var& embedded, const ForwardConte
   return in_module(*this, context, [&] {
     if (tiny_.width == 0 && weights_for_step(x, context) != nullptr) return step(x, context);
     const Var time_branch = time_mix_->forward(time_norm_->forward(x, context), context);
+    const bool has_channel_mix = !channel_mix_->adds_nothing();
     Var stream, normed;
-    if (context.training && time_dropout_->active()) {
+    if (!has_channel_mix || (context.training && time_dropout_->active())) {
       stream = time_dropout_->forward(add(x, time_branch), context);
-      normed = channel_norm_->forward(stream, context);
+      if (has_channel_mix) normed = channel_norm_->forward(stream, context);
     } else {
       std::tie(stream, normed) = channel_norm_->forward_residual(x, time_branch, context);
     }
-    stream = channel_dropout_->forward(add(stream, channel_mix_->forward(normed, context)), context);
+    if (has_channel_mix) stream = add(stream, channel_mix_->forward(normed, context));
+    stream = channel_dropout_->forward(stream, context);
     if (tiny_.width > 0) stream = add(stream, tiny_attention(stream, embedded, context));
     probe(context, "output", stream);
     return stream;
@@ -72,6 +74,7 @@ Var ResidualLayer::step(const Var& x, const ForwardContext& context) const {
   };
   norm(*time_norm_, nullptr, normed);
   const Var time_branch = time_mix_->forward(Var(normed), context);
+  if (channel_mix_->adds_nothing()) return add(x, time_branch);
   norm(*channel_norm_, &time_branch.value(), again);
   const Var channel_branch = channel_mix_->forward(Var(again), context);
   float* const sum = stream.data<float>();

@@ -315,6 +315,22 @@ TEST(LanguageModel, ChunksWithCarriedStateEqualOnePass) {
   }
 }
 
+// A channel mix of RWKV-4 begins with a zero matrix, so that it adds nothing either.
+TEST(LanguageModel, NoChannelMixIsOneThatAddsZero) {
+  const std::string base = "{layers: 2, width: 6, vocabulary_size: 7, dropout: 0.3, time_mix: {kind: rwkv4}";
+  const auto none = model_of(base + ", channel_mix: {kind: none}}"), zero = model_of(base + "}");
+  const Tensor tokens = test::random_tokens({2, 5}, 7, "tokens");
+  for (Module* const model : {none.get(), zero.get()}) {
+    for (const char* const output : {"blocks.0.att.output.weight", "blocks.1.att.output.weight"})
+      parameter(*model, output).var.value().copy_from(normal_tensor({6, 6}, output).to(DType::f32));
+  }
+  for (const bool training : {false, true}) {
+    ForwardContext context;
+    context.training = training;
+    EXPECT_EQ(none->logits(tokens, context).value().to_doubles(), zero->logits(tokens, context).value().to_doubles());
+  }
+}
+
 TEST(LanguageModel, LayerByLayerEqualsLogits) {
   const auto model =
       model_of("{layers: 2, width: 8, vocabulary_size: 13, tiny_attention: {layer: 0, width: 4}, copy_head: 4}",
