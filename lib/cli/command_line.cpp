@@ -11,11 +11,28 @@
 #include "config/diagnostics.h"
 
 namespace rwkvlab::cli {
+namespace {
+
+// CLI11's own checks of one bound name the largest number that there is.
+CLI::Validator number(std::function<bool(double)> is_good, const std::string& wanted, const std::string& name) {
+  const auto problem = [is_good = std::move(is_good), wanted](const std::string& text) {
+    double value = 0;
+    const bool is_number = CLI::detail::lexical_cast(text, value);
+    return is_number && is_good(value) ? std::string() : fmt::format("{}: expected {}", text, wanted);
+  };
+  return {problem, name};
+}
+
+}  // namespace
 
 Argument Argument::required() const { return Argument(option_->required()); }
 Argument Argument::expected(int count) const { return Argument(option_->expected(count)); }
-Argument Argument::positive() const { return Argument(option_->check(CLI::PositiveNumber)); }
-Argument Argument::not_negative() const { return Argument(option_->check(CLI::NonNegativeNumber)); }
+Argument Argument::positive() const {
+  return Argument(option_->check(number([](double value) { return value > 0; }, "more than 0", "POSITIVE")));
+}
+Argument Argument::not_negative() const {
+  return Argument(option_->check(number([](double value) { return value >= 0; }, "0 or more", "NONNEGATIVE")));
+}
 Argument Argument::between(int least, int most) const { return Argument(option_->check(CLI::Range(least, most))); }
 Argument Argument::one_of(const std::vector<std::string>& values) const {
   return Argument(option_->check(CLI::IsMember(values)));
@@ -26,14 +43,9 @@ Argument Argument::show_default() const { return Argument(option_->capture_defau
 Argument Argument::type_name(const std::string& name) const { return Argument(option_->type_name(name)); }
 Argument Argument::group(const std::string& heading) const { return Argument(option_->group(heading)); }
 
-// CLI11's own checks of one bound name the largest number that there is.
 Argument Argument::at_least(int least) const {
-  const auto problem = [least](const std::string& text) {
-    double value = 0;
-    const bool is_number = CLI::detail::lexical_cast(text, value);
-    return is_number && value >= least ? std::string() : fmt::format("{}: expected {} or more", text, least);
-  };
-  return Argument(option_->check(CLI::Validator(problem, fmt::format(">= {}", least))));
+  return Argument(option_->check(number([least](double value) { return value >= least; },
+                                        fmt::format("{} or more", least), fmt::format(">= {}", least))));
 }
 
 Command Command::command(const std::string& name, const std::string& doc) const {

@@ -10,15 +10,20 @@
 #include "cli/commands.h"
 #include "config/diagnostics.h"
 #include "config/yaml_writer.h"
+#include "models/image_model.h"
 #include "models/official_checkpoint.h"
 #include "run/available_memory.h"
 #include "run/describe.h"
+#include "run/encoder_weights.h"
 #include "run/load_model.h"
 #include "train/checkpoint.h"
 #include "train/non_finite.h"
 
 namespace rwkvlab::cli {
 namespace {
+
+// Up to this size weights are always read for numbers that are not finite: it takes a fraction of a second.
+constexpr std::uint64_t soon_read_bytes = std::uint64_t{512} << 20;
 
 // What a file holds besides a model: how its tensors are stored.
 struct Stored {
@@ -78,13 +83,13 @@ nlohmann::ordered_json tensors_json(const TensorFile& file) {
 }
 
 void print_json(const TensorFile& file, const CheckpointDescription& checkpoint, const Stored& stored,
-                const ModelDescription& model, const DescribeOutput& output) {
+                const ModelDescription& model, bool is_checked, const DescribeOutput& output) {
   nlohmann::ordered_json json = describe_json(model);
   nlohmann::ordered_json own = {{"file", file.path().string()},  {"format", file.format()},
                                 {"bytes", file.size()},          {"version", checkpoint.version},
                                 {"parameters", stored.elements}, {"dtypes", stored.by_type},
                                 {"notes", checkpoint.notes}};
-  if (output.check) own["not_finite"] = stored.not_finite;
+  if (is_checked) own["not_finite"] = stored.not_finite;
   if (output.tensors) own["tensors"] = tensors_json(file);
   json["checkpoint"] = own;
   fmt::print("{}\n", json.dump(2));
@@ -114,26 +119,37 @@ int describe_weights(const std::filesystem::path& source, const std::vector<std:
     checkpoint.notes.push_back(fmt::format("these are what fine-tuning has trained ({}), beside the weights of {}",
                                            checkpoint.loaded.experiment.train.tune.kind, base->path().string()));
   }
-  const auto root = build_checkpoint_model(checkpoint, base ? *base : file);
-  check_weights(*root, base ? *base : file, {.prefix = checkpoint.prefix, .may_lack_initial_state = base.has_value()});
+  // The size of images is that of the data, which weights do not tell.
+  const bool reads_images = !objective_of_model(checkpoint.loaded.experiment.model.kind).empty();
+  const auto root =
+      reads_images ? build_model(checkpoint.loaded) : build_checkpoint_model(checkpoint, base ? *base : file);
+  if (!base || !holds_masked_autoencoder(*base)) {  // Its encoder starts models with other names.
+    check_weights(*root, base ? *base : file,
+                  {.prefix = checkpoint.prefix, .may_lack_initial_state = base.has_value()});
+  }
   if (base) checkpoint.prefix.clear();
+  if (checkpoint.version.empty()) checkpoint.version = official_version(base ? *base : file);
   const ModelDescription model = describe_model(*root, describe_options(*root, checkpoint.loaded.experiment.train));
-  const Stored stored = stored_in(file, checkpoint.prefix, output.check);
+  const bool is_checked = output.check || file.size() <= soon_read_bytes;
+  const Stored stored = stored_in(file, checkpoint.prefix, is_checked);
   const int code = stored.not_finite.empty() ? success : wrong_data;
   if (output.json) {
-    print_json(file, checkpoint, stored, model, output);
+    print_json(file, checkpoint, stored, model, is_checked, output);
     return code;
   }
   const auto line = [](const char* name, const std::string& text) { fmt::print("{:<11} {}\n", name, text); };
-  const auto vocabulary = dynamic_cast<const LanguageModel&>(*root).vocabulary();
   line("file", fmt::format("{}, {}, {}", file.path().string(), file.format(),
                            bytes_text(static_cast<std::int64_t>(file.size()))));
   line("model", fmt::format("{}{}", checkpoint.version.empty() ? "" : checkpoint.version + ": ", root->summary()));
+  if (file.metadata().contains("step"))
+    line("trained", fmt::format("{} steps, as '{}'", file.metadata("step"), checkpoint.loaded.experiment.name));
   line("parameters", fmt::format("{}, stored as {}", grouped(stored.elements), types_text(stored)));
-  line("tokenizer", tokenizer_text(file, vocabulary));
+  if (const auto* const text = dynamic_cast<const LanguageModel*>(root.get()))
+    line("tokenizer", tokenizer_text(file, text->vocabulary()));
   for (const std::string& note : checkpoint.notes) line("note", note);
-  if (output.check)
-    line("numbers", stored.not_finite.empty() ? "all finite" : "not finite in " + join_names(stored.not_finite));
+  line("numbers", !is_checked                 ? "not read for NaN and infinity (--check does)"
+                  : stored.not_finite.empty() ? "all finite"
+                                              : "not finite in " + join_names(stored.not_finite));
   fmt::print("\n{}", describe_text(model));
   if (output.tensors) {
     fmt::print("\n");

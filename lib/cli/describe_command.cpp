@@ -44,7 +44,7 @@ void add_describe_command(const Command& program) {
   const std::string group = "Weights (a run folder, a checkpoint, a .pth or .safetensors file as CONFIG)";
   command.flag("--yaml", output->yaml, "print the model section of an experiment file that fits them").group(group);
   command.flag("--tensors", output->tensors, "list every tensor").group(group);
-  command.flag("--check", output->check, "read all weights and look for NaN and infinity").group(group);
+  command.flag("--check", output->check, "look for NaN and infinity in weights of more than 512 MB, too").group(group);
   command.action([arguments, output] { return describe(*arguments, *output); });
 }
 

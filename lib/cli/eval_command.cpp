@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/output_path.h"
 #include "cli/commands.h"
 #include "data/token_file.h"
 #include "evaluate/benchmarks.h"
@@ -53,9 +54,7 @@ class Evaluated {
   explicit Evaluated(const EvalArguments& arguments) : trained_(load(arguments)) {
     if (arguments.threads > 0) kernels::set_threads(arguments.threads);
     for (const std::string& note : trained_.notes) fmt::print(stderr, "note: {}\n", note);
-    if (arguments.format == "float32") return;
-    stored_ = store_weights(dynamic_cast<LanguageModel&>(*trained_.root), weight_format_named(arguments.format));
-    scope_.emplace(*stored_);
+    if (trained_.stored) scope_.emplace(*trained_.stored);
   }
 
   const TrainedModel& trained() const { return trained_; }
@@ -67,13 +66,14 @@ class Evaluated {
     LoadModelOptions options;
     options.tokenizer = arguments.tokenizer;
     options.settings = arguments.settings;
+    if (const WeightFormat format = weight_format_named(arguments.format); format != WeightFormat::float32)
+      options.format = format;
     // Token files bring their own.
     options.needs_tokenizer = arguments.files.empty() || !is_token_file(arguments.files.front());
     return load_trained_model(arguments.model, options);
   }
 
   TrainedModel trained_;
-  std::shared_ptr<const StoredWeights> stored_;
   std::optional<StoredWeights::Scope> scope_;
 };
 
@@ -142,9 +142,12 @@ Findings eval_text(const EvalArguments& arguments, const Evaluated& evaluated) {
   TextEvaluationOptions options = arguments.text;
   options.limit = arguments.limit;
   options.tokens_per_batch = arguments.tokens_per_batch;
-  const int trained_at = evaluated.trained().loaded.experiment.train.context;
-  options.context = arguments.context > 0 ? arguments.context : trained_at > 0 ? trained_at : 1024;
-  const TokenText text = open_text(arguments, evaluated.trained());
+  const TrainedModel& trained = evaluated.trained();
+  constexpr std::int64_t of_official_models = 1024;
+  options.context = arguments.context > 0     ? arguments.context
+                    : trained.version.empty() ? trained.loaded.experiment.train.context
+                                              : of_official_models;
+  const TokenText text = open_text(arguments, trained);
   ProgressLine progress("tokens");
   const TextEvaluation result = evaluate_text(evaluated.model(), text, options, progress.callback());
 
@@ -250,11 +253,12 @@ std::optional<fs::path> record_path(const EvalArguments& arguments) {
 using Evaluation = Findings (*)(const EvalArguments&, const Evaluated&);
 
 int evaluate(const EvalArguments& arguments, Evaluation evaluation) {
+  const std::optional<fs::path> record = record_path(arguments);
+  if (record) check_output_path(*record);
   const Evaluated evaluated(arguments);
   const auto start = std::chrono::steady_clock::now();
   Findings findings = evaluation(arguments, evaluated);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const std::optional<fs::path> record = record_path(arguments);
   if (record) record_evaluation(*record, evaluated.trained(), findings.record);
   if (arguments.as_json) {
     Json json = {

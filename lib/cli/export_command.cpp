@@ -4,9 +4,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "base/error.h"
 #include "cli/commands.h"
-#include "models/official_checkpoint.h"
 #include "run/describe.h"
 #include "run/export_model.h"
 
@@ -21,14 +19,12 @@ struct ExportArguments {
 
 // What the file is to those who know the official names alone.
 std::string seen_as(const std::filesystem::path& output) {
-  try {
-    return recognise_checkpoint(open_tensor_file(output)).version;
-  } catch (const DataError&) {
-    return "no official model, for this program alone";
-  }
+  const std::string version = official_version(open_tensor_file(output));
+  return version.empty() ? "no official model, for this program alone" : version;
 }
 
 int export_weights(const ExportArguments& arguments) {
+  check_export_path(arguments.output);
   if (arguments.adapters != "merged") {
     if (arguments.adapters == "state") {
       export_initial_state(arguments.source, arguments.loading, arguments.output);

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iostream>
+#include <iterator>
 #include <memory>
 #include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/output_path.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "data/streaming_decoder.h"
@@ -36,6 +39,8 @@ struct GenerateArguments {
 };
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::string standard_input() { return {std::istreambuf_iterator<char>(std::cin), {}}; }
 
 /// What one sequence has said so far, without what follows a stop text.
 class Saying {
@@ -76,9 +81,8 @@ class Saying {
 class Generation {
  public:
   Generation(const GenerateArguments& arguments, const std::atomic<bool>& stop)
-      : arguments_(arguments), stop_(&stop), trained_(load()), fingerprint_(weights_fingerprint(*trained_.model)) {
+      : arguments_(arguments), stop_(&stop), trained_(load()) {
     for (const std::string& note : trained_.notes) fmt::print(stderr, "note: {}\n", note);
-    stored_ = store_weights(dynamic_cast<LanguageModel&>(*trained_.root), weight_format_named(arguments.format));
   }
 
   int run() {
@@ -100,6 +104,7 @@ class Generation {
     LoadModelOptions options;
     options.tokenizer = arguments_.tokenizer;
     options.settings = arguments_.settings;
+    options.format = weight_format_named(arguments_.format);
     return load_trained_model(arguments_.model, options);
   }
 
@@ -107,7 +112,11 @@ class Generation {
     std::vector<std::pair<std::string, std::string>> texts;
     for (const std::string& text : arguments_.prompts) texts.emplace_back(text, "--prompt");
     for (const std::string& file : arguments_.prompt_files) {
-      texts.emplace_back(read_text(file), file);
+      if (file == "-") {
+        texts.emplace_back(standard_input(), "standard input");
+      } else {
+        texts.emplace_back(read_text(file), file);
+      }
     }
     if (texts.empty()) texts.emplace_back("", "--prompt");
     std::vector<std::vector<std::int64_t>> prompts;
@@ -129,9 +138,9 @@ class Generation {
   }
 
   GenerationState after(const std::vector<std::int64_t>& prompt) {
-    Generator generator(*trained_.model, stored_.get());
+    Generator generator(*trained_.model, trained_.stored.get());
     if (!arguments_.state.empty()) {
-      generator.set_state(load_state(*trained_.model, fingerprint_, arguments_.state));
+      generator.set_state(load_state(*trained_.model, trained_.fingerprint, arguments_.state));
       if (generator.sequences() != 1) {
         throw DataError(fmt::format("{}: a state of {} sequences, expected one, as --save-state writes it",
                                     arguments_.state, generator.sequences()));
@@ -145,7 +154,7 @@ class Generation {
   void group(const std::vector<GenerationState>& states) {
     const bool together = Generator::mixes_lengths(*trained_.model);
     for (std::size_t i = 0; i < states.size(); i += together ? states.size() : 1) {
-      generators_.emplace_back(*trained_.model, stored_.get());
+      generators_.emplace_back(*trained_.model, trained_.stored.get());
       const bool as_it_is = states.size() == 1 && arguments_.batch == 1;
       const std::span<const GenerationState> part = std::span(states).subspan(i, together ? states.size() : 1);
       generators_.back().set_state(as_it_is ? states[i] : stacked(part, arguments_.batch));
@@ -223,8 +232,8 @@ class Generation {
 
   // Without tokens to generate, the state after the prompt; else after what was generated.
   void save(const std::vector<GenerationState>& states) const {
-    save_state(arguments_.tokens > 0 ? generators_.front().state() : states.front(), *trained_.model, fingerprint_,
-               arguments_.save_state);
+    save_state(arguments_.tokens > 0 ? generators_.front().state() : states.front(), *trained_.model,
+               trained_.fingerprint, arguments_.save_state);
   }
 
   void summary(double reading, double saying) const {
@@ -232,6 +241,8 @@ class Generation {
     const auto rate = [](std::int64_t count, double seconds) {
       return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
     };
+    // Beside a terminal the text may have ended anywhere in a line.
+    if (generated_ > 0 && isatty(STDOUT_FILENO) == 0) fmt::print(stderr, "\n");
     fmt::print(stderr, "{}{} prompt tokens at {:.0f}/s, {} generated at {:.1f}/s, weights as {}, {} thread{}\n",
                stop_->load() ? "interrupted: " : "", prompt_tokens_, rate(prompt_tokens_, reading), generated_,
                rate(generated_, saying), arguments_.format, kernels::threads(), kernels::threads() == 1 ? "" : "s");
@@ -240,8 +251,6 @@ class Generation {
   const GenerateArguments& arguments_;
   const std::atomic<bool>* stop_;
   TrainedModel trained_;
-  std::uint64_t fingerprint_;
-  std::shared_ptr<const StoredWeights> stored_;
   std::vector<Generator> generators_;
   std::vector<TokenSampler> samplers_;
   std::vector<Saying> sayings_;
@@ -260,6 +269,7 @@ int generate(const GenerateArguments& arguments) {
   if (!arguments.save_state.empty() && (prompts > 1 || arguments.batch > 1)) {
     throw ConfigError("--save-state keeps the state of one sequence: give one prompt and no --batch");
   }
+  if (!arguments.save_state.empty()) check_output_path(arguments.save_state);
   if (arguments.threads > 0) kernels::set_threads(arguments.threads);
   return Generation(arguments, catch_interrupts()).run();
 }
@@ -284,7 +294,9 @@ void add_generate_command(const Command& program) {
   const Command command = program.command("generate", "continue a text with a trained model");
   command.option("MODEL,--model", a.model, "run folder, checkpoint, or official file of weights").required();
   command.option("--prompt", a.prompts, "text to continue; may be repeated").one_at_a_time();
-  command.option("--prompt-file", a.prompt_files, "file to continue; may be repeated").one_at_a_time();
+  command.option("--prompt-file", a.prompt_files, "file to continue, - for standard input; may be repeated")
+      .one_at_a_time()
+      .type_name("FILE");
   command.option("--tokens", a.tokens, "most tokens to generate; 0: read the prompt only")
       .not_negative()
       .show_default();
@@ -296,9 +308,10 @@ void add_generate_command(const Command& program) {
   command.option("--format", a.format, "weights: float32, bfloat16 or int8")
       .one_of(weight_format_names())
       .show_default();
-  command.option("--state", a.state, "go on from the state that --save-state wrote");
-  command.option("--save-state", a.save_state, "write the state at the end, so that a prompt is read once");
-  command.option("--tokenizer", a.tokenizer, "vocabulary file, or bytes; default: the model's own");
+  command.option("--state", a.state, "go on from the state that --save-state wrote").type_name("FILE");
+  command.option("--save-state", a.save_state, "write the state at the end, so that a prompt is read once")
+      .type_name("FILE");
+  command.option("--tokenizer", a.tokenizer, "vocabulary file, or bytes; default: the model's own").type_name("FILE");
   command.option("--set", a.settings, "change a value of the model's description: path.to.key=value")
       .one_at_a_time()
       .type_name("KEY=VALUE");

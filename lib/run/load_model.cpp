@@ -128,7 +128,12 @@ CheckpointDescription describe_by(const std::string& config, const TensorFile& f
     tree.insert("name", Node(run_name(file.path())));
     tree.insert("model", std::move(official.model));
   }
-  for (const std::string& setting : settings) apply_setting(tree, setting);
+  for (const std::string& setting : settings) {
+    apply_setting(tree, setting);
+    // What was said need not be assumed.
+    const std::string advice = "--set " + setting.substr(0, setting.find('=') + 1);
+    std::erase_if(result.notes, [&](const std::string& note) { return note.find(advice) != std::string::npos; });
+  }
   if (const Node* const model = tree.find("model")) result.model = *model;
   Resolved<Experiment> resolved = resolve_as<Experiment>(tree, experiment_schema());
   result.loaded = {file.path(), std::move(resolved.tree), std::move(resolved.value)};

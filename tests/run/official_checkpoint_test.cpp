@@ -168,6 +168,7 @@ TEST_F(OfficialCheckpoints, ThePublishedLogitsOfTrainedModelsComeOut) {
     const fs::path path = folder / (std::string(one.file) + ".safetensors");
     const TrainedModel trained = load_trained_model(path, {.settings = one.settings});
     EXPECT_EQ(trained.version, one.version);
+    EXPECT_THAT(trained.notes, testing::IsEmpty()) << "what was set is not assumed";
     export_model(trained, folder_ / "tiny.pth");
     const TrainedModel again = load_trained_model(folder_ / "tiny.pth", {.settings = one.settings});
     const SafetensorsFile reference(path);
