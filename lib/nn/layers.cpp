@@ -35,7 +35,7 @@ Var Linear::forward_hidden(const Linear& hidden, Activation kind, const Var& x, 
                      context.listener != nullptr || StoredWeights::current() != nullptr ||
                      StoredWeights::Survey::current() != nullptr;
   if (apart) return forward(activation(kind, hidden.forward(x, context)), context);
-  if (context.probes != nullptr) {
+  if (context.probes != nullptr && context.probes->wants(hidden.path() + ".output")) {
     const PauseRecording unrecorded;  // Only to be looked at: what is trained does not depend on who looks.
     hidden.forward(x, context);
   }

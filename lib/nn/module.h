@@ -65,6 +65,8 @@ class ProbeSink {
   /// `path` is the module's path and the probe's name, "blocks.0.att.receptance"; `dimensions` names the axes of the
   /// value, comma-separated ("batch,time,channel").
   virtual void probe(const std::string& path, const Var& value, std::string_view dimensions) = 0;
+  /// False for a value that probe() would ignore: one that nobody else needs is then not computed.
+  virtual bool wants(const std::string& /*path*/) const { return true; }
 };
 
 class Module;

@@ -115,6 +115,7 @@ ModelDescription describe_model(Module& model, const DescribeOptions& options) {
   }
   const Tensor batch = Tensor::empty({options.batch, options.context}, DType::i64);  // No part of what a step adds.
   describe_products(model, batch, tokens, result);
+  result.precision = precision_used(options.precision);
   const PrecisionScope precision(options.precision);
   const std::int64_t before = memory_use().live;
   reset_peak_memory();

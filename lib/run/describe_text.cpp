@@ -149,9 +149,8 @@ std::string flops_text(double flops) {
 namespace {
 
 std::string memory_text(const ModelDescription& d) {
-  std::string text =
-      d.reads_images ? fmt::format("\nMemory of a training step, float32, batch {}\n", d.batch)
-                     : fmt::format("\nMemory of a training step, float32, batch {} x context {}\n", d.batch, d.context);
+  std::string text = fmt::format("\nMemory of a training step, {}, batch {}{}\n", d.precision, d.batch,
+                                 d.reads_images ? "" : fmt::format(" x context {}", d.context));
   const auto line = [&text](const char* name, std::int64_t bytes) {
     text += fmt::format("  {:<26}{:>12}\n", name, bytes_text(bytes));
   };
@@ -218,6 +217,7 @@ nlohmann::ordered_json describe_json(const ModelDescription& d) {
     json["forward_flops_per_image"] = d.forward_flops_per_image();
     json["published_flops_per_image"] = d.published_flops;
   }
+  json["precision"] = d.precision;
   json["memory_bytes"] = {{"parameters", d.memory.parameters},
                           {"gradients", d.memory.gradients},
                           {"optimizer", d.memory.optimizer},

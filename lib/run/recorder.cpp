@@ -83,9 +83,18 @@ ProbeSink* Recorder::probes_for(std::int64_t step) {
   return any ? this : nullptr;
 }
 
+bool Recorder::is_wanted(const ProbeParams& wanted, const std::string& path) const {
+  return is_due(wanted.every, probed_step_) && matches_glob(path, wanted.match);
+}
+
+bool Recorder::wants(const std::string& path) const {
+  return std::any_of(log_.probes.begin(), log_.probes.end(),
+                     [&](const ProbeParams& wanted) { return is_wanted(wanted, path); });
+}
+
 void Recorder::probe(const std::string& path, const Var& value, std::string_view dimensions) {
   for (const ProbeParams& wanted : log_.probes) {
-    if (!is_due(wanted.every, probed_step_) || !matches_glob(path, wanted.match)) continue;
+    if (!is_wanted(wanted, path)) continue;
     // Entries may overlap; a path is recorded once in each form.
     if (probed_.insert(wanted.as + ":" + path).second) record_probe(wanted, path, value.value(), dimensions);
   }

@@ -41,6 +41,8 @@ class Recorder final : public TrainingObserver, private ProbeSink {
 
  private:
   void probe(const std::string& path, const Var& value, std::string_view dimensions) override;
+  bool wants(const std::string& path) const override;
+  bool is_wanted(const ProbeParams& wanted, const std::string& path) const;
   void record_probe(const ProbeParams& wanted, const std::string& path, const Tensor& value,
                     std::string_view dimensions);
   void record_parameters(std::int64_t step);

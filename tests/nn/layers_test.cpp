@@ -61,7 +61,9 @@ struct NamedProbes final : ProbeSink {
   void probe(const std::string& path, const Var& value, std::string_view) override {
     values[path] = value.value().to_doubles();
   }
+  bool wants(const std::string& path) const override { return path != ignored; }
   std::map<std::string, std::vector<double>> values;
+  std::string ignored;
 };
 
 TEST(LinearLayer, OfAHiddenLayerIsBothLayersAndDifferentiates) {
@@ -80,6 +82,13 @@ TEST(LinearLayer, OfAHiddenLayerIsBothLayersAndDifferentiates) {
       EXPECT_EQ(both(looked_at).value().to_doubles(), apart.value().to_doubles());
       EXPECT_EQ(probes.values["ffn.value.output"], apart.value().to_doubles());
       EXPECT_EQ(probes.values["ffn.key.output"], layers.key.forward(x, {}).value().to_doubles());
+      NamedProbes uninterested;
+      uninterested.ignored = "ffn.key.output";
+      looked_at.probes = &uninterested;
+      EXPECT_EQ(both(looked_at).value().to_doubles(), apart.value().to_doubles());
+      // The operation that is both layers does not compute what nobody looks at.
+      const bool at_once = !has_bias && kind == kernels::Activation::squared_relu;
+      EXPECT_EQ(uninterested.values.size(), at_once ? 1 : 2);
     }
   }
 }

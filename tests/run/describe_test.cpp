@@ -119,6 +119,7 @@ void expect_memory_of_a_real_pass(Module& described, Module& real, const std::st
     tape.backward(loss.loss);
   }
   EXPECT_EQ(description.memory.peak, memory_use().peak - before);
+  EXPECT_THAT(describe_text(description), HasSubstr("Memory of a training step, " + precision_used(precision) + ", "));
 }
 
 TEST_F(Describe, MemoryIsWhatARealPassUses) {
