@@ -39,30 +39,41 @@ const Schema* schema_below(const Field& field, const Node& value) {
   return kind->is_string() ? registry.find(field.slot, kind->string()) : nullptr;
 }
 
-}  // namespace
+std::string joined(const std::string& path, const std::string& key) { return path.empty() ? key : path + "." + key; }
 
-void make_paths_absolute(Node& tree, const Schema& schema, Diagnostics& missing) {
+// Tree is Node or const Node. use(key, value, field) for every value that the schema declares a path.
+template <class Tree, class Use>
+void visit_paths(Tree& tree, const Schema& schema, const std::string& path, const Use& use) {
   if (!tree.is_map()) return;
-  const auto below = [&](const Field& field, Node& value) {
-    const Schema* const inner = schema_below(field, value);
-    if (inner != nullptr) make_paths_absolute(value, *inner, missing);
+  const auto below = [&](const Field& field, auto& value, const std::string& key) {
+    if (const Schema* const inner = schema_below(field, value)) visit_paths(value, *inner, key, use);
   };
-  for (MapEntry& entry : tree.map()) {
+  for (auto& entry : tree.map()) {
     const Field* const field = schema.find(entry.key);
     if (field == nullptr) continue;
+    const std::string key = joined(path, entry.key);
     const bool is_many = field->shape == FieldShape::section_list || field->shape == FieldShape::choice_list;
     if (field->is_path && entry.value.is_list()) {
-      for (Node& item : entry.value.list()) make_absolute(item, *field, missing);
+      for (auto& item : entry.value.list()) use(key, item, *field);
     } else if (field->is_path) {
-      make_absolute(entry.value, *field, missing);
+      use(key, entry.value, *field);
     } else if (is_many && entry.value.is_list()) {
-      for (Node& item : entry.value.list()) below(*field, item);
+      for (auto& item : entry.value.list()) below(*field, item, key);
     } else if (field->shape == FieldShape::section_table && entry.value.is_map()) {
-      for (MapEntry& item : entry.value.map()) below(*field, item.value);
+      for (auto& item : entry.value.map()) below(*field, item.value, joined(key, item.key));
     } else {
-      below(*field, entry.value);
+      below(*field, entry.value, key);
     }
   }
 }
+
+}  // namespace
+
+void make_paths_absolute(Node& tree, const Schema& schema, Diagnostics& missing) {
+  visit_paths(tree, schema, "",
+              [&](const std::string&, Node& value, const Field& field) { make_absolute(value, field, missing); });
+}
+
+void for_each_path(const Node& tree, const Schema& schema, const PathUse& use) { visit_paths(tree, schema, "", use); }
 
 }  // namespace rwkvlab

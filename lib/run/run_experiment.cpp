@@ -11,6 +11,7 @@
 #include "models/language_model.h"
 #include "record/run_file_reader.h"
 #include "run/available_memory.h"
+#include "run/data_files.h"
 #include "run/describe.h"
 #include "run/environment.h"
 #include "run/initial_weights.h"
@@ -133,9 +134,27 @@ std::optional<Evaluation> recorded_evaluation(const fs::path& run_file) {
   return evaluation;
 }
 
+// A resumed run promises the bytes of an uninterrupted one, so its data must be what it was.
+void refuse_changed_data(const fs::path& folder, const std::vector<DataFiles>& now) {
+  const fs::path record = RunFolder::data_record(folder);
+  std::error_code ignored;
+  if (!fs::exists(record, ignored)) return;
+  std::string list;
+  for (const std::string& change : changed_data(read_data_files(record), now)) list += "\n  " + change;
+  if (list.empty()) return;
+  throw DataError(
+      fmt::format("--resume: the data of the run in '{}' has changed since it began:{}\nRestore the files, start a new "
+                  "run with --out, or remove '{}' to go on with the data as it is",
+                  folder.string(), list, record.string()));
+}
+
 RunFolder open_folder(const LoadedExperiment& loaded, const RunOptions& options) {
   const fs::path path = run_folder_of(loaded, options.folder);
-  return options.resume ? RunFolder::resume(path, loaded.tree) : RunFolder::create(path, loaded.text());
+  const std::vector<DataFiles> data = data_files(loaded.tree);
+  if (options.resume) refuse_changed_data(path, data);
+  RunFolder folder = options.resume ? RunFolder::resume(path, loaded.tree) : RunFolder::create(path, loaded.text());
+  write_data_files(RunFolder::data_record(path), data);
+  return folder;
 }
 
 RunFileWriter open_run_file(const RunFolder& folder, const LoadedExperiment& loaded, bool resumed, std::int64_t step) {

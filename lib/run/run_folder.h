@@ -1,6 +1,7 @@
 // The folder of one run: runs/<name>/
 //
 //   resolved.yaml   the experiment with every default
+//   data.json       size and fingerprint of the files that it trains on (run/data_files.h)
 //   run.h5          the records (docs/run_file.md)
 //   checkpoints/    step-…/ (train/checkpoint.h)
 //   log.txt         what the program printed, with clock times
@@ -54,6 +55,7 @@ class RunFolder {
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path run_file() const { return path_ / "run.h5"; }
+  static std::filesystem::path data_record(const std::filesystem::path& folder) { return folder / "data.json"; }
   std::filesystem::path trace_file() const { return path_ / "trace.json"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path figures() const { return path_ / "figures"; }

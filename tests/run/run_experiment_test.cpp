@@ -1,22 +1,27 @@
 // Whole trainings in this process: what they leave in the run folder.
 #include "run/run_experiment.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "config/yaml_reader.h"
 #include "record/run_file_reader.h"
+#include "run/data_files.h"
 #include "run/statistics.h"
 #include "tests/run/make_experiment.h"
 
 namespace rwkvlab {
 namespace {
+using testing::AllOf;
 using testing::Contains;
 using testing::DoubleNear;
 using testing::Each;
 using testing::ElementsAre;
 using testing::Gt;
+using testing::HasSubstr;
 using testing::SizeIs;
 
 constexpr const char* records =
@@ -126,6 +131,56 @@ TEST_F(Run, DivergenceIsRecordedAndNothingIsLost) {
   EXPECT_EQ(RunFileReader(folder_ / "a/run.h5").status(), RunStatus::diverged);
   EXPECT_THAT(bytes("a/status.json"), testing::HasSubstr("\"diverged\""));
   EXPECT_THAT(bytes("a/log.txt"), testing::HasSubstr("error: training diverged"));
+}
+
+TEST_F(Run, ResumeRefusesDataThatHasChanged) {
+  run("a", {"train.steps=6"});
+  const auto refusal = [this] { return message_of<DataError>([this] { run("a", {}, true); }); };
+  std::string text = small_text();
+  text[1000] = text[1000] == '1' ? '2' : '1';
+  folder_.make("text.txt", text);
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("the data of the run in"), HasSubstr("data.files: '"),
+                               HasSubstr("is as large, with other names or contents"), HasSubstr("data.json")));
+  folder_.make("text.txt", small_text() + "1+1=2?");
+  EXPECT_THAT(refusal(), HasSubstr(fmt::format("is now 1 file of {} bytes", small_text().size() + 6)));
+  folder_.make("text.txt", small_text());
+  EXPECT_EQ(run("a", {"train.steps=8"}, true).step, 8);
+  // Without the record, what is there counts from now on.
+  folder_.make("text.txt", text);
+  std::filesystem::remove(folder_ / "a/data.json");
+  EXPECT_EQ(run("a", {"train.steps=9"}, true).step, 9);
+  EXPECT_EQ(run("a", {}, true).step, 12);
+}
+
+// Above 64 MiB some blocks stand for all; a folder stands for what is in it.
+TEST(DataFilesTest, LargeFilesAndFolders) {
+  const TemporaryFolder folder;
+  const auto large = folder.make("large.txt", "begin");
+  std::filesystem::resize_file(large, (std::uintmax_t{64} << 20) + 5000);
+  folder.make("pictures/cat/1.png", "one"), folder.make("pictures/dog/2.png", "two");
+  const auto files = [&] {
+    return data_files(parse_yaml(fmt::format("data: {{kind: text, files: [{}]}}", large.string()), ""));
+  };
+  const auto pictures = [&] {
+    return data_files(
+        parse_yaml(fmt::format("data: {{kind: image_folder, folder: {}}}", (folder / "pictures").string()), ""));
+  };
+  const std::vector<DataFiles> before = files(), shown = pictures();
+  ASSERT_THAT(before, SizeIs(1));
+  EXPECT_EQ(before[0].bytes, (64 << 20) + 5000);
+  EXPECT_EQ(files(), before);
+  std::fstream(large, std::ios::in | std::ios::out | std::ios::binary) << "BEGIN";
+  EXPECT_THAT(changed_data(before, files()), SizeIs(1));
+  ASSERT_THAT(shown, SizeIs(1));
+  EXPECT_EQ(shown[0].key, "data.folder");
+  EXPECT_EQ(shown[0].files, 2);
+  std::filesystem::rename(folder / "pictures/dog/2.png", folder / "pictures/cat/2.png");
+  EXPECT_THAT(changed_data(shown, pictures()), SizeIs(1));
+  const auto record = folder / "data.json";
+  write_data_files(record, shown);
+  EXPECT_EQ(read_data_files(record), shown);
+  folder.make("data.json", "[{\"key\": 1}]");
+  EXPECT_THAT(message_of<DataError>([&] { read_data_files(record); }), HasSubstr("is damaged"));
 }
 
 TEST(Statistics, OfFiniteValues) {
