@@ -10,6 +10,7 @@
 #include "autograd/ops/linear.h"
 #include "autograd/ops/positions.h"
 #include "base/error.h"
+#include "models/sine_positions.h"
 
 namespace rwkvlab {
 namespace {
@@ -107,6 +108,8 @@ Var ImageBackbone::embed(const Var& images, const GridSize& grid, const ForwardC
   if (positions_ != nullptr) {
     const Var resized = resize_grid(positions_->var, stored_grid_, grid, params_.position_resize);
     x = add_positions(x, reshape(resized, {grid.tokens(), params_.width}), 0);
+  } else if (params_.positions == "sine") {
+    x = add_positions(x, Var(sine_positions(grid, params_.width, x.dtype())), 0);
   }
   if (class_token_ != nullptr) {
     const std::int64_t batch = images.shape()[0];

@@ -66,9 +66,9 @@ struct ImageFeatures {
   Var class_token(const Var& all) const;
 };
 
-/// x = patches W + b + positions, then a class token at the end, then the layers and LN(x). Positions of another grid
-/// are resized to that of the image. Names are the official ones: patch_embed.projection, pos_embed, cls_token,
-/// layers.N, ln1.
+/// x = patches W + b + positions, then a class token at the end, then the layers and LN(x). Learned positions of
+/// another grid are resized to that of the image; sines are those of its own grid. Names are the official ones:
+/// patch_embed.projection, pos_embed, cls_token, layers.N, ln1.
 class ImageBackbone final : public Module {
  public:
   ImageBackbone(const ImageBackboneParams& params, const ModelSite& image);

@@ -4,6 +4,7 @@
 #include "config/base_members.h"
 #include "config/fields.h"
 #include "models/image_backbone.h"
+#include "models/recompute_fields.h"
 
 namespace rwkvlab {
 
@@ -55,13 +56,7 @@ void describe_image_layers(Fields<P>& f) {
         at_least(0) && below(1));
   f.add("embedding_norm", own<P>(&B::embedding_norm), "layer norm before the first layer (ln0)");
   f.add("layer_norm_epsilon", own<P>(&B::layer_norm_epsilon), "added to the variance in layer norms", above(0));
-  f.add("recompute", own<P>(&B::recompute),
-        "what a training computes again in the backward pass instead of keeping it: less memory, more time, the same "
-        "results to the last bit",
-        one_of({{"none", "nothing"}, {"blocks", "the values inside layers; what is between them is kept"}}));
-  f.add("recompute_layers", own<P>(&B::recompute_layers),
-        "layers that `recompute` is about, counted from 0; empty: all but the last", at_least(0));
-  f.check([](const P& params) { return check_image_layers(params); }, "recompute_layers");
+  describe_recompute(f);
 }
 
 template <class P>
@@ -70,7 +65,9 @@ void describe_backbone(Fields<P>& f) {
   describe_image_layers(f);
   describe_image_size(f);
   f.add("positions", own<P>(&B::positions), "positions that are added to the patches",
-        one_of({{"learned", "a learned vector per patch"}, {"none", "none; the mixes may have their own"}}));
+        one_of({{"learned", "a learned vector per patch"},
+                {"sine", "fixed sines and cosines of the column and of the row (arXiv:1706.03762, arXiv:2111.06377)"},
+                {"none", "none; the mixes may have their own"}}));
   f.add("position_resize", own<P>(&B::position_resize), "how learned positions fit an image of another size",
         one_of({{"bicubic", "cubic interpolation (a = -0.75)"}, {"bilinear", "linear interpolation"}}));
   f.add("position_height", own<P>(&B::position_height),
@@ -80,7 +77,7 @@ void describe_backbone(Fields<P>& f) {
         between(0, 1 << 16))
       .unit("pixels");
   f.add("position_deviation", own<P>(&B::position_deviation),
-        "standard deviation of the initial positions and of the class token", at_least(0));
+        "standard deviation of the initial learned positions and of the class token", at_least(0));
   f.add("class_token", own<P>(&B::class_token), "a learned token after those of the image, without a position");
   f.add("dropout", own<P>(&B::dropout), "dropout of the patches", at_least(0) && below(1));
   f.add("final_norm", own<P>(&B::final_norm), "layer norm after the last layer");

@@ -1,10 +1,6 @@
 #include "models/image_classifier.h"
 
-#include <fmt/format.h>
-
 #include "autograd/ops/elementwise.h"
-#include "autograd/ops/image_losses.h"
-#include "base/error.h"
 #include "models/image_backbone_fields.h"
 #include "models/image_flops.h"
 
@@ -41,11 +37,8 @@ void describe(Fields<ImageClassifierParams>& f) {
       "pooling");
 }
 
-ImageClassifier::ImageClassifier(const ImageClassifierParams& params, const ModelSite& data) : params_(params) {
-  image_ = resolve_image_site(params, params.classes, data);
-  if (image_.classes <= 0)
-    throw ConfigError("the number of classes is unknown: set model.classes, or name data that has labels");
-  backbone_ = &child<ImageBackbone>("backbone", params, image_);
+ImageClassifier::ImageClassifier(const ImageClassifierParams& params, const ModelSite& data)
+    : ImageLabeller("image_classifier", params, params.classes, data), params_(params) {
   Module& head = child<Module>("head");
   const Initialiser initial = initialise::normal(head_deviation);
   if (params.head == "linear") {
@@ -67,12 +60,6 @@ Var ImageClassifier::logits(const Var& images, const ForwardContext& context) co
   });
 }
 
-Var ImageClassifier::trial_pass(std::int64_t batch, const ForwardContext& context) const {
-  const Tensor images = Tensor::empty({batch, image_.channels, image_.height, image_.width});
-  const Var scores = logits(Var(images), context);
-  return soft_cross_entropy(scores, Tensor::empty(scores.shape())).loss;
-}
-
 double ImageClassifier::published_flops() const {
   const double tokens = static_cast<double>(patches());
   const double pooled = params_.pooling == "mean" ? tokens * static_cast<double>(params_.width) : 0;
@@ -80,11 +67,6 @@ double ImageClassifier::published_flops() const {
   if (hidden_ != nullptr) head += published_flops_of(*hidden_, 1);
   const double backbone = published_flops_of(*backbone_, tokens);
   return backbone > 0 ? backbone + pooled + head : 0;
-}
-
-std::string ImageClassifier::summary() const {
-  return fmt::format("image_classifier, {} layers, width {}, {} x {} pixels of {} channels, {} classes", params_.layers,
-                     params_.width, image_.height, image_.width, image_.channels, image_.classes);
 }
 
 }  // namespace rwkvlab

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "models/image_backbone.h"
+#include "models/image_labeller.h"
 
 namespace rwkvlab {
 
@@ -17,27 +17,18 @@ struct ImageClassifierParams : ImageBackboneParams {
 
 /// logits = head(pooled tokens): Linear, or Linear, tanh, Linear. Names are the official ones: backbone.*, head.fc.* or
 /// head.0.*, head.2.*.
-class ImageClassifier final : public ImageModel {
+class ImageClassifier final : public ImageLabeller {
  public:
   /// Throws ConfigError for sizes that neither the parameters nor the data know.
   ImageClassifier(const ImageClassifierParams& params, const ModelSite& data);
 
-  /// images: [batch, channels, height, width]; result [batch, classes]. Probes "backbone.layers.N.output" (the residual
-  /// stream after each layer) among others.
-  Var logits(const Var& images, const ForwardContext& context) const;
-  const ImageBackbone& backbone() const { return *backbone_; }
+  /// [batch, classes].
+  Var logits(const Var& images, const ForwardContext& context) const override;
   const ImageClassifierParams& params() const { return params_; }
-
-  std::int64_t patches() const override { return backbone_->grid().tokens(); }
-  const ImageBackbone* image_backbone() const override { return backbone_; }
-  Var trial_pass(std::int64_t batch, const ForwardContext& context) const override;
-  std::vector<std::string> recomputed_layers() const override { return backbone_->layers().recomputed_paths(); }
   double published_flops() const override;
-  std::string summary() const override;
 
  private:
   ImageClassifierParams params_;
-  ImageBackbone* backbone_;
   Linear *hidden_ = nullptr, *output_;
 };
 

@@ -8,6 +8,7 @@
 #include "autograd/ops/image_tokens.h"
 #include "autograd/ops/recomputed.h"
 #include "base/error.h"
+#include "blocks/image_mixer.h"
 #include "blocks/shifted_mixer.h"
 
 namespace rwkvlab {
@@ -19,16 +20,19 @@ std::unique_ptr<Mixer> build_mixer(const char* slot, const Choice& choice, const
 
 void check_mixers(const ImageLayerParams& p, const Mixer& time_mix) {
   const std::string& kind = p.time_mix.kind;
-  if (!time_mix.is_causal() && p.scan != "raster") {
-    throw ConfigError(fmt::format(
-        "scan is {}, but every token of the time mix '{}' sees all others already: another order of the tokens would "
-        "only compute the same twice; leave scan out",
-        p.scan, kind));
+  // What the mixes of Vision-RWKV make of a token depends on its distance in the order, though not on the direction.
+  const bool counts_distances = dynamic_cast<const ImageMixer*>(&time_mix) != nullptr;
+  if (!time_mix.is_causal() && p.scan != "raster" && (p.scan == "bidirectional" || !counts_distances)) {
+    throw ConfigError(
+        fmt::format("scan is {}, but every token of the time mix '{}' sees all others already: {} would only compute "
+                    "the same twice; leave scan out",
+                    p.scan, kind, counts_distances ? "the reverse" : "another order of the tokens"));
   }
   if (time_mix.needs_grid() && p.scan != "raster") {
     throw ConfigError(
         fmt::format("scan is {}, but the time mix '{}' shifts tokens across the image by itself and must "
-                    "read them row by row; leave scan out, or set time_mix.token_shift: none",
+                    "read them row by row; leave scan out, or set time_mix.token_shift: none (and token_shift: "
+                    "q_shift of the model for a blend in front of it)",
                     p.scan, kind));
   }
   if (p.token_shift == "q_shift" && time_mix.needs_grid()) {
@@ -41,27 +45,8 @@ void check_mixers(const ImageLayerParams& p, const Mixer& time_mix) {
 
 }  // namespace
 
-bool ImageLayerParams::recomputes(int layer) const {
-  if (recompute == "none") return false;
-  if (recompute_layers.empty()) return layer + 1 < layers;
-  return std::find(recompute_layers.begin(), recompute_layers.end(), layer) != recompute_layers.end();
-}
-
-std::string check_image_layers(const ImageLayerParams& p) {
-  if (!p.recompute_layers.empty() && p.recompute == "none") {
-    return "recompute_layers names layers, but recompute is none: set recompute to blocks, or leave the layers out";
-  }
-  for (const int layer : p.recompute_layers) {
-    if (layer >= p.layers)
-      return fmt::format("recompute_layers names layer {}, but the model has layers 0 to {}", layer, p.layers - 1);
-  }
-  return "";
-}
-
 ImageLayer::ImageLayer(const ImageLayerParams& p, int index)
-    : norm_after_(p.norm == "after"),
-      drop_probability_(p.layers > 1 ? p.drop_path * index / (p.layers - 1) : 0),
-      orders_(orders_of_layer(p, index)) {
+    : norm_after_(p.norm == "after"), drop_probability_(p.layers > 1 ? p.drop_path * index / (p.layers - 1) : 0) {
   const MixerSite site = {index, p.layers, p.width};
   if (p.embedding_norm && index == 0) embedding_norm_ = &child<LayerNorm>("ln0", p.width, p.layer_norm_epsilon);
   time_norm_ = &child<LayerNorm>("ln1", p.width, p.layer_norm_epsilon);
@@ -69,6 +54,7 @@ ImageLayer::ImageLayer(const ImageLayerParams& p, int index)
   time_mix_ = &adopt("att", build_mixer("time_mix", p.time_mix, site));
   channel_mix_ = &adopt("ffn", build_mixer("channel_mix", p.channel_mix, site));
   check_mixers(p, *time_mix_);
+  orders_ = orders_of_layer(p, index, !time_mix_->is_causal());
   if (p.token_shift == "q_shift" && dynamic_cast<const ShiftedMixer*>(time_mix_) == nullptr) {
     blend_ = &parameter("shift_mix", {1, 1, p.width}, mix_ramp(p.width, site.remaining()), plain_rules);
   }
@@ -153,16 +139,19 @@ Var ImageLayer::forward(const Var& given, const Var& pending, const ScanTables& 
 }
 
 ImageLayers::ImageLayers(Module& owner, const std::string& name, const ImageLayerParams& params) : params_(params) {
-  if (const std::string problem = check_image_layers(params); !problem.empty()) throw ConfigError(problem);
+  if (const std::string problem = check_recompute(params, params.layers); !problem.empty()) throw ConfigError(problem);
   for (int index = 0; index < params.layers; ++index)
     layers_.push_back(&owner.child<ImageLayer>(fmt::format("{}.{}", name, index), params, index));
+}
+
+bool ImageLayers::is_recomputed(std::size_t index) const {
+  return params_.recomputes(static_cast<int>(index), params_.layers);
 }
 
 Var ImageLayers::layer(std::size_t index, const Var& x, const std::shared_ptr<const ScanTables>& tables,
                        ScanShared& shared, const ForwardContext& context) const {
   const ImageLayer& one = *layers_[index];
-  if (Tape::current() == nullptr || !params_.recomputes(static_cast<int>(index)))
-    return one.forward(x, {}, *tables, shared, context);
+  if (Tape::current() == nullptr || !is_recomputed(index)) return one.forward(x, {}, *tables, shared, context);
   std::vector<Var> inputs = {x}, parameters;
   for (const SharedValues& values : shared) inputs.push_back(values.first_value);
   for (const Parameter* const parameter : one.parameters()) parameters.push_back(parameter->var);
@@ -189,12 +178,10 @@ Var ImageLayers::forward(Var x, const TokenGrid& grid, const ForwardContext& con
   if (tables_ == nullptr || !(tables_->grid == grid)) tables_ = make_scan_tables(params_, grid, params_.width);
   const std::shared_ptr<const ScanTables> tables = tables_;
   ScanShared shared(tables->orders.size());
-  const auto is_recomputed = [&](std::size_t index) {
-    return Tape::current() != nullptr && params_.recomputes(static_cast<int>(index));
-  };
+  const auto runs_twice = [&](std::size_t index) { return Tape::current() != nullptr && is_recomputed(index); };
   Var branch;  // Of the layer before, not added so far.
   for (std::size_t index = 0; index < layers_.size(); ++index) {
-    const bool leaves = !after && index + 1 < layers_.size() && !is_recomputed(index) && !is_recomputed(index + 1) &&
+    const bool leaves = !after && index + 1 < layers_.size() && !runs_twice(index) && !runs_twice(index + 1) &&
                         layers_[index]->leaves_branch(context);
     if (leaves || branch.defined()) {
       Var left;
@@ -215,7 +202,7 @@ bool ImageLayers::needs_grid() const {
 std::vector<std::string> ImageLayers::recomputed_paths() const {
   std::vector<std::string> paths;
   for (std::size_t index = 0; index < layers_.size(); ++index) {
-    if (params_.recomputes(static_cast<int>(index))) paths.push_back(layers_[index]->path());
+    if (is_recomputed(index)) paths.push_back(layers_[index]->path());
   }
   return paths;
 }

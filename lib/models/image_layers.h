@@ -9,13 +9,14 @@
 
 #include "blocks/mixer.h"
 #include "config/registry.h"
+#include "models/recompute_params.h"
 #include "models/token_scan.h"
 #include "nn/layers.h"
 
 namespace rwkvlab {
 
 /// What layers are made of.
-struct ImageLayerParams : ScanParams {
+struct ImageLayerParams : ScanParams, RecomputeParams {
   int layers = 12;
   std::int64_t width = 192;
   Choice time_mix;
@@ -25,11 +26,6 @@ struct ImageLayerParams : ScanParams {
   double drop_path = 0;
   bool embedding_norm = true;
   double layer_norm_epsilon = 1e-5;
-  std::string recompute = "none";
-  std::vector<int> recompute_layers;
-
-  /// Whether a training computes the values of this layer again in the backward pass instead of keeping them.
-  bool recomputes(int layer) const;
 };
 
 /// norm before:  x += DP(γ1 ⊙ att(ln1(x))); x += DP(γ2 ⊙ ffn(ln2(x)))
@@ -78,6 +74,7 @@ class ImageLayers {
   const ImageLayerParams& params() const { return params_; }
 
  private:
+  bool is_recomputed(std::size_t index) const;
   Var layer(std::size_t index, const Var& x, const std::shared_ptr<const ScanTables>& tables, ScanShared& shared,
             const ForwardContext& context) const;
 
@@ -85,8 +82,5 @@ class ImageLayers {
   std::vector<ImageLayer*> layers_;
   mutable std::shared_ptr<const ScanTables> tables_;  // of the grid that was read last
 };
-
-/// What is wrong with layers: empty when nothing is.
-std::string check_image_layers(const ImageLayerParams& params);
 
 }  // namespace rwkvlab

@@ -35,6 +35,9 @@ class ImageModel : public Module {
   ModelSite image_;
 };
 
+/// "32 x 30 pixels (padded to 32 x 32) of 3 channels": what a model reads, and what patches of this side make of it.
+std::string image_size_text(const ModelSite& image, std::int64_t patch_size);
+
 /// The kind of objective that goes with a kind of model of images; empty for other models.
 std::string objective_of_model(const std::string& model_kind);
 

@@ -1,10 +1,6 @@
 #include "models/image_segmenter.h"
 
-#include <fmt/format.h>
-
 #include "autograd/ops/elementwise.h"
-#include "autograd/ops/image_losses.h"
-#include "base/error.h"
 #include "models/image_backbone_fields.h"
 
 namespace rwkvlab {
@@ -31,11 +27,8 @@ void describe(Fields<ImageSegmenterParams>& f) {
         "layers whose feature maps the head sees, counted from 0, or from the end where negative; empty: the last");
 }
 
-ImageSegmenter::ImageSegmenter(const ImageSegmenterParams& params, const ModelSite& data) : params_(params) {
-  image_ = resolve_image_site(params, params.classes, data);
-  if (image_.classes <= 0)
-    throw ConfigError("the number of classes is unknown: set model.classes, or name data that has labels");
-  backbone_ = &child<ImageBackbone>("backbone", params, image_);
+ImageSegmenter::ImageSegmenter(const ImageSegmenterParams& params, const ModelSite& data)
+    : ImageLabeller("image_segmenter", params, params.classes, data), params_(params) {
   stages_ = resolve_stages(params.stages.empty() ? std::vector<int>{-1} : params.stages, params.layers);
   Module& head = child<Module>("head");
   for (const int stage : stages_) {
@@ -57,17 +50,6 @@ Var ImageSegmenter::logits(const Var& images, const ForwardContext& context) con
     const GridSize padded = {grid.rows * params_.patch_size, grid.columns * params_.patch_size};
     return resize_grid(scores, grid, {images.shape()[2], images.shape()[3]}, "bilinear", padded);
   });
-}
-
-Var ImageSegmenter::trial_pass(std::int64_t batch, const ForwardContext& context) const {
-  const Tensor images = Tensor::empty({batch, image_.channels, image_.height, image_.width});
-  const Var scores = logits(Var(images), context);
-  return soft_cross_entropy(scores, Tensor::empty(scores.shape())).loss;
-}
-
-std::string ImageSegmenter::summary() const {
-  return fmt::format("image_segmenter, {} layers, width {}, {} x {} pixels of {} channels, {} classes", params_.layers,
-                     params_.width, image_.height, image_.width, image_.channels, image_.classes);
 }
 
 }  // namespace rwkvlab

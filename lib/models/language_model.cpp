@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "models/initial_values.h"
 #include "models/position_embedding.h"
+#include "models/recompute_fields.h"
 #include "models/recomputed_layer.h"
 #include "models/residual_layer.h"
 
@@ -62,17 +63,6 @@ std::string check_learned_state(const LanguageModelParams& p) {
   if (!p.learned_state || (p.copy_head == 0 && !p.tiny_attention)) return "";
   return fmt::format("learned_state: a model with {} sees the whole sequence at once and has no state",
                      p.copy_head > 0 ? "copy_head" : "tiny_attention");
-}
-
-std::string check_recompute(const LanguageModelParams& p) {
-  if (!p.recompute_layers.empty() && p.recompute == "none") {
-    return "recompute_layers names layers, but recompute is none: set recompute to blocks, or leave the layers out";
-  }
-  for (const int layer : p.recompute_layers) {
-    if (layer >= p.layers)
-      return fmt::format("recompute_layers names layer {}, but the model has layers 0 to {}", layer, p.layers - 1);
-  }
-  return "";
 }
 
 Initialiser embedding_initialiser(const LanguageModelParams& p) {
@@ -203,23 +193,9 @@ void describe(Fields<LanguageModelParams>& f) {
   f.check(check_tiny_attention, "tiny_attention");
   f.add("learned_state", &P::learned_state,
         "learn the state that every sequence starts from: all pieces of a fixed size, as parameters `<piece>.initial`");
-  f.add("recompute", &P::recompute,
-        "what a training computes again in the backward pass instead of keeping it: less memory, more time, the same "
-        "results to the last bit",
-        one_of({{"none", "nothing"}, {"blocks", "the values inside layers; what is between them is kept"}}));
-  f.add(
-      "recompute_layers", &P::recompute_layers,
-      "layers that `recompute` is about, counted from 0; empty: all but the last, whose backward pass follows at once",
-      at_least(0));
+  describe_recompute(f);
   f.check(check_overrides, "layer_overrides");
-  f.check(check_recompute, "recompute_layers");
   f.check(check_learned_state, "learned_state");
-}
-
-bool LanguageModelParams::recomputes(int layer) const {
-  if (recompute == "none") return false;
-  if (recompute_layers.empty()) return layer + 1 < layers;
-  return std::find(recompute_layers.begin(), recompute_layers.end(), layer) != recompute_layers.end();
 }
 
 LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t vocabulary)
@@ -230,8 +206,9 @@ LanguageModel::LanguageModel(const LanguageModelParams& params, std::int64_t voc
   if (vocabulary > vocabulary_) {
     throw ConfigError(fmt::format("model.vocabulary_size is {}, but the data has {} tokens", vocabulary_, vocabulary));
   }
-  for (const auto check : {check_tiny_attention, check_overrides, check_recompute, check_learned_state}) {
-    if (const std::string problem = check(params); !problem.empty()) throw ConfigError(problem);
+  for (const std::string& problem : {check_tiny_attention(params), check_overrides(params),
+                                     check_recompute(params, params.layers), check_learned_state(params)}) {
+    if (!problem.empty()) throw ConfigError(problem);
   }
   embedding_ = &child<Embedding>("emb", vocabulary_, params.width, embedding_initialiser(params));
   if (params.positions == "learned") {
@@ -282,7 +259,7 @@ Var LanguageModel::embed(const Tensor& tokens, const ForwardContext& context, co
 
 Var LanguageModel::layer(int index, const Var& x, const Var& embedded, const ForwardContext& context) const {
   const ResidualLayer& layer = *layers_.at(static_cast<std::size_t>(index));
-  const bool again = Tape::current() != nullptr && params_.recomputes(index);
+  const bool again = Tape::current() != nullptr && params_.recomputes(index, params_.layers);
   return again ? recomputed_layer(layer, x, embedded, context) : layer.forward(x, embedded, context);
 }
 

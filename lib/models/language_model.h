@@ -11,6 +11,7 @@
 #include "config/registry.h"
 #include "models/initial_state.h"
 #include "models/model_site.h"
+#include "models/recompute_params.h"
 #include "nn/layers.h"
 
 namespace rwkvlab {
@@ -34,7 +35,7 @@ struct TinyAttentionParams {
   std::int64_t width = 256;
 };
 
-struct LanguageModelParams {
+struct LanguageModelParams : RecomputeParams {
   int layers = 6;
   std::int64_t width = 256;
   std::int64_t vocabulary_size = 0;
@@ -56,11 +57,6 @@ struct LanguageModelParams {
   std::int64_t copy_head = 0;
   std::optional<TinyAttentionParams> tiny_attention;
   bool learned_state = false;
-  std::string recompute = "none";
-  std::vector<int> recompute_layers;  ///< empty: all but the last
-
-  /// Whether a training computes the values of this layer again in the backward pass instead of keeping them.
-  bool recomputes(int layer) const;
 };
 
 void describe(Fields<LanguageModelParams>& f);

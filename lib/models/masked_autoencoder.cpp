@@ -13,6 +13,7 @@
 #include "autograd/ops/positions.h"
 #include "base/error.h"
 #include "models/image_backbone_fields.h"
+#include "models/sine_positions.h"
 
 namespace rwkvlab {
 namespace {
@@ -20,18 +21,8 @@ namespace {
 constexpr double mask_token_deviation = 0.02;
 constexpr double pixel_epsilon = 1e-6;
 
-// Sines and cosines of a patch's column in the first half of the channels and of its row in the second, at frequencies
-// 10000^(-i / quarter); channels beyond four equal quarters are 0.
-Initialiser sine_positions(const GridSize& grid, std::int64_t width) {
-  const std::int64_t quarter = width / 4;
-  return initialise::from_index([=](std::int64_t index) {
-    const std::int64_t token = index / width, channel = index % width;
-    if (channel >= 4 * quarter) return 0.0;
-    const std::int64_t at = channel / (2 * quarter) == 0 ? token % grid.columns : token / grid.columns;
-    const double rate = std::pow(10000.0, -static_cast<double>(channel % quarter) / static_cast<double>(quarter));
-    const double angle = static_cast<double>(at) * rate;
-    return channel / quarter % 2 == 0 ? std::sin(angle) : std::cos(angle);
-  });
+Initialiser sine_values(const GridSize& grid, std::int64_t width) {
+  return initialise::from_index([=](std::int64_t index) { return sine_position(grid, width, index); });
 }
 
 // U(±sqrt(6 / (inputs + outputs))) in all projections (Glorot and Bengio, 2010).
@@ -106,7 +97,7 @@ MaskedAutoencoder::MaskedAutoencoder(const MaskedAutoencoderParams& params, cons
   projection_ = &patches.child<PatchProjection>("projection", image_.channels, params.patch_size, params.width);
   grid_ = projection_->grid(image_.height, image_.width);
   positions_ =
-      &parameter("pos_embed", {1, grid_.tokens(), params.width}, sine_positions(grid_, params.width), matrix_rules());
+      &parameter("pos_embed", {1, grid_.tokens(), params.width}, sine_values(grid_, params.width), matrix_rules());
   encoder_ = std::make_unique<ImageLayers>(*this, "blocks", params);
   encoder_norm_ = &child<LayerNorm>("ln1", params.width, params.layer_norm_epsilon);
   ImageLayerParams decoder = params;
@@ -117,7 +108,7 @@ MaskedAutoencoder::MaskedAutoencoder(const MaskedAutoencoderParams& params, cons
   mask_token_ =
       &parameter("mask_token", {1, 1, decoder.width}, initialise::normal(mask_token_deviation), matrix_rules());
   decoder_positions_ = &parameter("decoder_pos_embed", {1, grid_.tokens(), decoder.width},
-                                  sine_positions(grid_, decoder.width), matrix_rules());
+                                  sine_values(grid_, decoder.width), matrix_rules());
   decoder_ = std::make_unique<ImageLayers>(*this, "decoder_blocks", decoder);
   decoder_norm_ = &child<LayerNorm>("ln2", decoder.width, params.layer_norm_epsilon);
   prediction_ = &child<Linear>("decoder_pred", decoder.width, params.patch_size * params.patch_size * image_.channels,
@@ -198,9 +189,8 @@ std::vector<std::string> MaskedAutoencoder::recomputed_layers() const {
 }
 
 std::string MaskedAutoencoder::summary() const {
-  return fmt::format("masked_autoencoder, {} + {} layers, widths {} and {}, {} x {} pixels of {} channels",
-                     params_.layers, params_.decoder_layers, params_.width, params_.decoder_width, image_.height,
-                     image_.width, image_.channels);
+  return fmt::format("masked_autoencoder, {} + {} layers, widths {} and {}, {}", params_.layers, params_.decoder_layers,
+                     params_.width, params_.decoder_width, image_size_text(image_, params_.patch_size));
 }
 
 }  // namespace rwkvlab

@@ -55,11 +55,12 @@ std::shared_ptr<const ScanTables> make_scan_tables(const ScanParams& params, con
   return tables;
 }
 
-std::vector<std::size_t> orders_of_layer(const ScanParams& params, int layer) {
+std::vector<std::size_t> orders_of_layer(const ScanParams& params, int layer, bool looks_both_ways) {
   if (params.scan == "bidirectional") return {0, 1};
-  if (params.scan == "four_directional") return {static_cast<std::size_t>(layer % 4)};
-  if (params.scan == "cross_scan") return {0, 1, 2, 3};
-  return {0};
+  if (params.scan == "four_directional") return {static_cast<std::size_t>(looks_both_ways ? layer % 2 * 2 : layer % 4)};
+  if (params.scan != "cross_scan") return {0};
+  if (looks_both_ways) return {0, 2};
+  return {0, 1, 2, 3};
 }
 
 Var scan_tokens(Mixer& mixer, const Var& x, const std::vector<std::size_t>& orders, const ScanTables& tables,

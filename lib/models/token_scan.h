@@ -35,8 +35,8 @@ std::shared_ptr<const ScanTables> make_scan_tables(const ScanParams& params, con
 /// What layers leave for later layers, one per order: every order has a first layer of its own.
 using ScanShared = std::vector<SharedValues>;
 
-/// Numbers of the orders that a layer reads.
-std::vector<std::size_t> orders_of_layer(const ScanParams& params, int layer);
+/// Numbers of the orders that a layer reads; without the reverses for mixers that look both ways.
+std::vector<std::size_t> orders_of_layer(const ScanParams& params, int layer, bool looks_both_ways);
 
 /// The mean over the orders of the mixer's results, each put back into the grid's order. `shared` has one entry per
 /// order of the tables.

@@ -75,7 +75,7 @@ std::vector<std::string> recomputed_layers(const Module& model) {
   const LanguageModelParams& params = dynamic_cast<const LanguageModel&>(model).params();
   std::vector<std::string> paths;
   for (int layer = 0; layer < params.layers; ++layer) {
-    if (params.recomputes(layer)) paths.push_back(fmt::format("blocks.{}", layer));
+    if (params.recomputes(layer, params.layers)) paths.push_back(fmt::format("blocks.{}", layer));
   }
   return paths;
 }

@@ -6,6 +6,7 @@
 #include "run/initial_weights.h"
 #include "run/load_model.h"
 #include "train/checkpoint.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 
@@ -26,9 +27,15 @@ TrainedImageModel open_image_model(const std::filesystem::path& source) {
 }
 
 void TrainedImageModel::load_weights() {
+  const TensorFile weights = open_tensor_file(file);
+  if (holds_tuning_alone(weights)) {  // The model has the weights beside it already: they are its initial ones.
+    const Experiment& e = loaded.experiment;
+    make_tuning(e.train.tune, {built.model.get(), e.train.parameter_policy(), e.seed})->load(weights);
+    return;
+  }
   LoadOptions options;
   options.must_be_finite = true;
-  rwkvlab::load_weights(*built.model, open_tensor_file(file), options);
+  rwkvlab::load_weights(*built.model, weights, options);
 }
 
 }  // namespace rwkvlab

@@ -49,7 +49,7 @@ void describe_random(Fields<RandomParams>& f) {
 void describe_variant(Fields<VariantParams>& f) {
   using V = VariantParams;
   f.doc("One variant.");
-  f.required("label", &V::label, "what tables and folders call it").not_empty();
+  f.any("label", &V::label, "what tables and folders call it: a text or a number; every variant needs one");
   f.any("set", &V::set, "map of paths (model.width) to values; null changes nothing");
 }
 

@@ -35,7 +35,7 @@ struct BestOfParams {
 
 /// One entry of `sweep.list`.
 struct VariantParams {
-  std::string label;
+  Node label;
   Node set;
 };
 

@@ -61,21 +61,20 @@ class ImageObjective : public Objective {
 };
 
 // Of images or of pixels: cross-entropy with the labels.
-template <class Model>
-class Labelling final : public ImageObjective<Model> {
+class Labelling final : public ImageObjective<ImageLabeller> {
  public:
-  Labelling(const ObjectiveSite& site, Model& model, double smoothing, const char* counted, bool areas)
-      : ImageObjective<Model>(site, model), smoothing_(smoothing), counted_(counted), areas_(areas) {}
+  Labelling(const ObjectiveSite& site, ImageLabeller& model, double smoothing, const char* counted, bool areas)
+      : ImageObjective(site, model), smoothing_(smoothing), counted_(counted), areas_(areas) {}
   LossMeasure unit() const override { return {"nats", counted_, "images"}; }
 
  protected:
   Var training_loss(const ImageBatch& batch, const ForwardContext& context) const override {
-    const Var logits = this->model_.logits(Var(batch.images), context);
+    const Var logits = model_.logits(Var(batch.images), context);
     return soft_cross_entropy(logits, targets(batch, logits.dtype(), smoothing_)).loss;
   }
-  std::int64_t classes() const override { return this->model_.image().classes; }
+  std::int64_t classes() const override { return model_.image().classes; }
   void add_evaluated(const ImageBatch& batch, std::int64_t /*index*/, ImageSums& sums) const override {
-    const Var logits = this->model_.logits(Var(batch.images), {});
+    const Var logits = model_.logits(Var(batch.images), {});
     sums.add(soft_cross_entropy(logits, targets(batch, logits.dtype(), 0)), logits.value(), batch.labels,
              batch.evaluation_set);
   }
@@ -164,13 +163,13 @@ std::unique_ptr<Objective> make_image_classification(const ImageClassificationPa
                                                      const ObjectiveSite& site) {
   auto& model = model_of<ImageClassifier>(site, "image_classification", "image_classifier");
   labelled_data(site, false);
-  return std::make_unique<Labelling<ImageClassifier>>(site, model, params.label_smoothing, "image", false);
+  return std::make_unique<Labelling>(site, model, params.label_smoothing, "image", false);
 }
 
 std::unique_ptr<Objective> make_segmentation(const SegmentationParams& /*params*/, const ObjectiveSite& site) {
   auto& model = model_of<ImageSegmenter>(site, "segmentation", "image_segmenter");
   labelled_data(site, true);
-  return std::make_unique<Labelling<ImageSegmenter>>(site, model, 0.0, "pixel", true);
+  return std::make_unique<Labelling>(site, model, 0.0, "pixel", true);
 }
 
 std::unique_ptr<Objective> make_masked_autoencoding(const MaskedAutoencodingParams& /*params*/,

@@ -13,6 +13,7 @@
 #include "models/image_segmenter.h"
 #include "models/masked_autoencoder.h"
 #include "models/receptive_field.h"
+#include "models/sine_positions.h"
 #include "tests/support/gradient_check.h"
 #include "tests/support/tensors.h"
 #include "tests/temporary_folder.h"
@@ -88,7 +89,8 @@ TEST(ImageModels, PublishedSizesAndFlops) {
 }
 
 TEST(ImageModels, EveryTextMixerRunsUnderEveryPlan) {
-  for (const std::string kind : {"rwkv4", "rwkv5", "rwkv6", "rwkv7", "attention", "gated_linear_attention", "mamba2"}) {
+  for (const std::string& kind : KindRegistry::instance().kinds("time_mix")) {
+    if (kind.starts_with("vision_")) continue;
     for (const std::string scan : {"raster", "bidirectional", "four_directional", "cross_scan"}) {
       for (const std::string shift : {"own", "q_shift"}) {
         SCOPED_TRACE(kind + " " + scan + " " + shift);
@@ -97,6 +99,21 @@ TEST(ImageModels, EveryTextMixerRunsUnderEveryPlan) {
         EXPECT_TRUE(test::all_finite(model->logits(Var(images()), {}).value()));
       }
     }
+  }
+}
+
+TEST(ImageModels, MeansOverAllTokensReadRowsAndColumns) {
+  // An image of one row has one order only, and of one column too.
+  const Tensor row = images(1, 3, 10), square = images(1);
+  const auto logits = [](const std::string& scan, const Tensor& image) {
+    const auto model = small_model<ImageClassifier>("layers: 2, token_shift: q_shift, positions: none, scan: " + scan +
+                                                    ", " + text_mix("vision_rwkv, token_shift: none"));
+    return model->logits(Var(image), {}).value();
+  };
+  for (const std::string scan : {"four_directional", "cross_scan"}) {
+    SCOPED_TRACE(scan);
+    EXPECT_TRUE(test::close(logits(scan, row), logits("raster", row), 1e-12)) << "the mean of twice the same";
+    EXPECT_FALSE(test::close(logits(scan, square), logits("raster", square), 1e-6)) << "other distances";
   }
 }
 
@@ -225,6 +242,44 @@ TEST(ImageModels, OtherSizesOfImagesAreRead) {
   EXPECT_EQ(segmenter->logits(Var(images(2, 8, 5)), {}).shape(), Shape({2, 40, 5}));
 }
 
+TEST(ImageModels, SinesSayWhereATokenIs) {
+  const GridSize grid = {3, 4};
+  const Tensor table = sine_positions(grid, 10, DType::f64);
+  ASSERT_EQ(table.shape(), Shape({12, 10}));
+  // Row 1, column 3: the column's angles are 3 and 3 / 100, the row's 1 and 1 / 100; two channels are left over.
+  const double expected[] = {std::sin(3), std::sin(0.03),
+                             std::cos(3), std::cos(0.03),
+                             std::sin(1), std::sin(0.01),
+                             std::cos(1), std::cos(0.01),
+                             0,           0};
+  for (std::int64_t c = 0; c < 10; ++c) EXPECT_NEAR(table.data<double>()[7 * 10 + c], expected[c], 1e-15) << c;
+  for (std::int64_t i = 0; i < 120; ++i) EXPECT_EQ(table.data<double>()[i], sine_position(grid, 10, i));
+  // What does not ask for places cannot tell images apart whose patches are exchanged; with sines it can.
+  const std::string mixes =
+      "time_mix: {kind: attention, causal: false, positions: none}, channel_mix: {kind: gelu_mlp}";
+  Tensor exchanged = images(1).clone();
+  for (std::int64_t i = 0; i < 2 * 7 * 3; ++i) {  // The first and the second column of patches.
+    double* const line = exchanged.data<double>() + i / 3 * 10 + i % 3;
+    std::swap(line[0], line[3]);
+  }
+  for (const std::string positions : {"none", "sine"}) {
+    const auto model = small_model<ImageClassifier>("positions: " + positions + ", " + mixes);
+    const std::vector<double> plain = model->logits(Var(images(1)), {}).value().to_doubles(),
+                              other = model->logits(Var(exchanged), {}).value().to_doubles();
+    const double distance = std::abs(plain[0] - other[0]);
+    // Sums in another order against another position.
+    EXPECT_EQ(distance < 1e-12, positions == "none") << distance;
+    EXPECT_EQ(model->logits(Var(images(2, 13, 5)), {}).shape(), Shape({2, 5})) << "of any size";
+  }
+}
+
+TEST(ImageModels, PaddingIsSaid) {
+  EXPECT_EQ(small_model<ImageClassifier>("layers: 1")->summary(),
+            "image_classifier, 1 layers, width 8, 7 x 10 pixels (padded to 9 x 12) of 2 channels, 5 classes");
+  EXPECT_THAT(small_model<ImageSegmenter>("kind: image_segmenter, patch_size: 1")->summary(),
+              HasSubstr(", 7 x 10 pixels of 2 channels"));
+}
+
 TEST(ImageModels, MaskedPatchesAreNotSeen) {
   const auto model = small_model<MaskedAutoencoder>(
       "kind: masked_autoencoder, decoder_layers: 2, decoder_width: 6, mask_ratio: 0.5, time_mix: {kind: vision_rwkv, "
@@ -282,7 +337,8 @@ TEST(ImageModels, WhatMakesNoSenseIsRefused) {
   const auto refusal = [](const std::string& yaml) {
     return message_of<ConfigError>([&] { small_model<ImageModel>(yaml); });
   };
-  EXPECT_THAT(refusal(mix("vision_rwkv") + ", scan: bidirectional"), HasSubstr("sees all others already"));
+  EXPECT_THAT(refusal(mix("vision_rwkv") + ", scan: bidirectional"), HasSubstr("the reverse would only compute"));
+  EXPECT_THAT(refusal(mix("vision_rwkv") + ", scan: cross_scan"), HasSubstr("time_mix.token_shift: none"));
   EXPECT_THAT(refusal(mix("attention, causal: false, positions: none") + ", scan: cross_scan"), HasSubstr("attention"));
   EXPECT_THAT(refusal(mix("vision_rwkv6") + ", token_shift: q_shift"), HasSubstr("leave token_shift out"));
   EXPECT_THAT(refusal("pooling: class_token"), HasSubstr("class_token: true"));

@@ -132,12 +132,14 @@ TEST(Recompute, DropoutHybridsAndWhatCrossesLayers) {
 
 TEST(Recompute, SomeLayersAlone) {
   LanguageModelParams params = params_with(", recompute: blocks, time_mix: {kind: rwkv7, head_size: 4}");
-  EXPECT_TRUE(params.recomputes(0) && params.recomputes(1) && !params.recomputes(2)) << "all but the last";
+  EXPECT_TRUE(params.recomputes(0, params.layers) && params.recomputes(1, params.layers) &&
+              !params.recomputes(2, params.layers))
+      << "all but the last";
   const Step all(params, true, true);
   params.recompute_layers = {1};
-  EXPECT_FALSE(params.recomputes(0));
+  EXPECT_FALSE(params.recomputes(0, params.layers));
   const auto model = make_language_model(params);
-  EXPECT_TRUE(model->params().recomputes(1));
+  EXPECT_TRUE(model->params().recomputes(1, model->params().layers));
 }
 
 TEST(Recompute, InBfloat16) {

@@ -182,6 +182,12 @@ TEST(ImageExperiment, AdaptersStandBesideTheMatricesOfAllLayers) {
   EXPECT_TRUE(adapters.contains("backbone.layers.1.ffn.value.weight.lora_A"));
   EXPECT_TRUE(adapters.contains("head.fc.bias"));
   EXPECT_FALSE(adapters.contains("backbone.layers.1.ffn.value.weight"));
+  // What looks at trained models finds the weights beside them.
+  TrainedImageModel model = open_image_model(run.folder);
+  const auto value = [&] { return values_of(*model.built.model, "backbone.layers.1.ffn.value.weight"); };
+  const std::vector<double> before = value();
+  model.load_weights();
+  EXPECT_NE(value(), before);
 }
 
 TEST(ImageExperiment, WhatMakesNoSenseIsRefused) {

@@ -118,6 +118,8 @@ TEST_F(Plan, ZipVariesTogetherAndLabelsAreTemplates) {
   EXPECT_EQ(value(p, 1, "train.batch"), Node(2));
   EXPECT_EQ(p.record.runs[0].seed, 9U);
   EXPECT_EQ(p.record.runs[3].folder, "runs/w-16/seed-3");
+  EXPECT_THAT(labels(plan("sweep: {list: [{label: 5, set: {eval.every: 1}}, {label: 0.5}]}\n")),
+              ElementsAre("5", "0.5"));
   EXPECT_TRUE(matches_label("w/16!", "w*"));
   EXPECT_TRUE(matches_label(".hidden", "*"));
   EXPECT_FALSE(matches_label("w/16!", "w"));
@@ -229,6 +231,8 @@ TEST_F(Plan, MistakesOfTheSectionAreNamedWithTheirPlace) {
       {"sweep: {grid: {m: [{label: a, set: {eval.every: 1}}, 3]}}\n", "mixes labelled values"},
       {"sweep: {grid: {m: [{set: {eval.every: 1}}]}}\n", "needs a label"},
       {"sweep: {grid: {m: [{label: a, sett: 1, set: {}}]}}\n", "unknown key 'sett'"},
+      {"sweep: {list: [{set: {eval.every: 1}}]}\n", "a value of 'variant' needs a label"},
+      {"sweep: {list: [{label: [5]}]}\n", "own.yaml:6:24: error: a value of 'variant' needs a label"},
       {"sweep: {grid: {model.width: [8, 8]}}\n", "two variants have the label 'width=8'"},
       {"sweep: {list: [{label: a}, {label: a, set: {eval.every: 1}}]}\n", "two variants have the label 'a'"},
       {"sweep: {grid: {model.width: [8, 16]}, label: same}\n", "own.yaml:6:46: error: two variants have the label"},
