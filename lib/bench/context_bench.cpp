@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -15,9 +14,7 @@ namespace rwkvlab {
 namespace {
 
 std::vector<std::int64_t> checked_contexts(const ContextBenchOptions& options) {
-  std::vector<std::int64_t> contexts = options.contexts;
-  std::sort(contexts.begin(), contexts.end());
-  contexts.erase(std::unique(contexts.begin(), contexts.end()), contexts.end());
+  const std::vector<std::int64_t> contexts = sorted_once(options.contexts);
   if (contexts.empty()) throw ConfigError("expected a context at least, found none");
   for (const std::int64_t context : contexts) {
     if (context >= 1 && options.tokens >= context && options.tokens % context == 0) continue;
@@ -48,23 +45,21 @@ ContextBenchReport bench_context(const TrainWorkload& workload, const ContextBen
     training.step();
   };
   std::vector<Candidate> candidates;
+  std::vector<double*> results;
   for (ContextBenchPoint& point : report.points) {
-    step(point);  // Makes the optimiser's moments and fills the pool of buffers.
-    reset_peak_memory();
-    step(point);
-    point.peak_tensors = static_cast<double>(memory_use().peak - before);
+    point.peak_tensors = peak_tensors_of(before, [&] { step(point); });
     candidates.push_back({std::to_string(point.context), [&] { step(point); }});
+    results.push_back(&point.step);
   }
-  const std::vector<Timing> timings = measure(candidates, options.repetitions, options.seconds);
-  for (std::size_t i = 0; i < timings.size(); ++i) report.points[i].step = timings[i].minimum;
+  measure_into(candidates, results, options.repetitions, options.seconds);
   return report;
 }
 
 std::string text(const std::vector<ContextBenchReport>& reports) {
   std::string out;
   for (const ContextBenchReport& report : reports) {
-    out += fmt::format("{}, {} thread{}, {}, {} tokens a step\n", report.workload, report.threads,
-                       report.threads == 1 ? "" : "s", report.precision, report.tokens);
+    out += fmt::format("{}, {} tokens a step\n", conditions_text(report.workload, report.threads, report.precision),
+                       report.tokens);
     out += fmt::format("  {:>8} {:>6} {:>10} {:>10} {:>16} {:>10}\n", "context", "batch", "ms/step", "tokens/s",
                        fmt::format("of context {}", report.points.front().context), "MB");
     for (const ContextBenchPoint& point : report.points) {

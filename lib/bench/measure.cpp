@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "tensor/memory.h"
 
 namespace rwkvlab {
 namespace {
@@ -54,6 +55,29 @@ std::vector<Timing> measure(const std::vector<Candidate>& candidates, int repeti
     timings.push_back({candidate.name, times[times.size() / 2], times.front(), times.back()});
   }
   return timings;
+}
+
+void measure_into(const std::vector<Candidate>& candidates, const std::vector<double*>& seconds, int repetitions,
+                  double at_least) {
+  const std::vector<Timing> timings = measure(candidates, repetitions, at_least);
+  for (std::size_t i = 0; i < timings.size(); ++i) *seconds[i] = timings[i].minimum;
+}
+
+double peak_tensors_of(std::int64_t before, const std::function<void()>& run) {
+  run();
+  reset_peak_memory();
+  run();
+  return static_cast<double>(memory_use().peak - before);
+}
+
+std::vector<std::int64_t> sorted_once(std::vector<std::int64_t> sizes) {
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  return sizes;
+}
+
+std::string conditions_text(const std::string& workload, int threads, const std::string& precision) {
+  return fmt::format("{}, {} thread{}, {}", workload, threads, threads == 1 ? "" : "s", precision);
 }
 
 double peak_resident_bytes() {

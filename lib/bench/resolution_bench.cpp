@@ -57,23 +57,14 @@ class ResolutionTraining {
   std::unique_ptr<Module> model_;
 };
 
-template <class Run>
-double peak_of(std::int64_t before, Run&& run) {
-  run();  // Fills the pool of buffers.
-  reset_peak_memory();
-  run();
-  return static_cast<double>(memory_use().peak - before);
-}
-
 // One model, and what is measured of it.
 struct Measured {
   std::unique_ptr<ResolutionTraining> training;
   ResolutionReport report;
 };
 
-std::vector<std::int64_t> checked_sides(std::vector<std::int64_t> sides) {
-  std::sort(sides.begin(), sides.end());
-  sides.erase(std::unique(sides.begin(), sides.end()), sides.end());
+std::vector<std::int64_t> checked_sides(const std::vector<std::int64_t>& given) {
+  std::vector<std::int64_t> sides = sorted_once(given);
   if (sides.empty() || sides.front() < 1) throw ConfigError("expected sides of images, in pixels");
   return sides;
 }
@@ -100,10 +91,10 @@ std::vector<ResolutionReport> bench_resolution(const std::vector<TrainWorkload>&
       ResolutionPoint& point = measured.report.points.emplace_back();
       point.side = sides[i];
       point.tokens = tokens_of(workload, sides[i]);
-      point.forward.peak_tensors = peak_of(before, [&] { measured.training->forward(*images[i]); });
+      point.forward.peak_tensors = peak_tensors_of(before, [&] { measured.training->forward(*images[i]); });
       if (!options.training) continue;
       point.training.emplace();
-      point.training->peak_tensors = peak_of(before, [&] { measured.training->forward_backward(*images[i]); });
+      point.training->peak_tensors = peak_tensors_of(before, [&] { measured.training->forward_backward(*images[i]); });
     }
   }
   std::vector<Candidate> candidates;
@@ -121,8 +112,7 @@ std::vector<ResolutionReport> bench_resolution(const std::vector<TrainWorkload>&
       results.push_back(&point.training->seconds);
     }
   }
-  const std::vector<Timing> timings = measure(candidates, options.repetitions, options.seconds);
-  for (std::size_t i = 0; i < timings.size(); ++i) *results[i] = timings[i].minimum;
+  measure_into(candidates, results, options.repetitions, options.seconds);
   std::vector<ResolutionReport> reports;
   for (Measured& measured : all) reports.push_back(std::move(measured.report));
   return reports;
@@ -145,8 +135,8 @@ std::optional<double> crossing_side(const ResolutionReport& a, const ResolutionR
 std::string text(const std::vector<ResolutionReport>& reports) {
   std::string out;
   for (const ResolutionReport& report : reports) {
-    out += fmt::format("{}, {} thread{}, {}, batch {}\n", report.workload, report.threads,
-                       report.threads == 1 ? "" : "s", report.precision, report.batch);
+    out +=
+        fmt::format("{}, batch {}\n", conditions_text(report.workload, report.threads, report.precision), report.batch);
     out += fmt::format("  {:>6} {:>8} {:>12} {:>10} {:>10} {:>14} {:>10}\n", "side", "tokens", "forward ms", "images/s",
                        "MB", "training ms", "MB");
     for (const ResolutionPoint& p : report.points) {
