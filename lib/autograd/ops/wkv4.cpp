@@ -52,6 +52,19 @@ struct ExponentGradient {
   }
 };
 
+// The call of a kernel on time_decay, time_first, k, v and state.
+template <class Call, class Real>
+Call with_inputs(const Tensors& in) {
+  Call call;
+  call.size = size_of(in[2]);
+  call.time_decay = in[0].data<Real>();
+  call.time_first = in[1].data<Real>();
+  call.key = in[2].data<Real>();
+  call.value = in[3].data<Real>();
+  call.state = data_or_null<Real>(in[4]);
+  return call;
+}
+
 // Inputs: time_decay, time_first, k, v, state.
 class Wkv4 final : public Op {
  public:
@@ -69,13 +82,7 @@ class Wkv4 final : public Op {
     const Tensor final_state = wants_final_state_ ? Tensor::empty(state_shape, k.dtype()) : Tensor();
     note_flops(kernels::wkv4_flops(size_of(k), false));
     for_real(k.dtype(), [&]<class Real>(Real) {
-      kernels::Wkv4Forward<Real> call;
-      call.size = size_of(k);
-      call.time_decay = decay.data<Real>();
-      call.time_first = first.data<Real>();
-      call.key = k.data<Real>();
-      call.value = v.data<Real>();
-      call.state = data_or_null<Real>(state);
+      auto call = with_inputs<kernels::Wkv4Forward<Real>, Real>(in);
       call.y = y.data<Real>();
       call.final_state = data_or_null<Real>(final_state);
       kernels::wkv4_forward(call);
@@ -93,13 +100,7 @@ class Wkv4 final : public Op {
     Tensors grads = {like(decay), like(first), like(k), like(v), wants(4) ? like(state) : Tensor()};
     note_flops(kernels::wkv4_flops(size_of(k), true));
     for_real(k.dtype(), [&]<class Real>(Real) {
-      kernels::Wkv4Backward<Real> call;
-      call.size = size_of(k);
-      call.time_decay = decay.data<Real>();
-      call.time_first = first.data<Real>();
-      call.key = k.data<Real>();
-      call.value = v.data<Real>();
-      call.state = data_or_null<Real>(state);
+      auto call = with_inputs<kernels::Wkv4Backward<Real>, Real>(inputs_);
       call.grad_y = grad_y.data<Real>();
       call.grad_final_state = data_or_null<Real>(out[1]);
       call.grad_time_decay = grads[0].data<Real>();
