@@ -56,6 +56,16 @@ TEST_F(EvaluationCommands, FromTextToTable) {
   EXPECT_EQ(choice["accuracy_bytes"], 1.0);
   EXPECT_EQ(choice["accuracy_norm"], 1.0) << "a digit is more likely than a letter that never came";
 
+  folder_.make("mixed.jsonl", "{\"context\": \"a\", \"choices\": [\"b\", 3], \"gold\": 0}\n");
+  EXPECT_THAT(program({"eval", "choice", "run", "mixed.jsonl"}).error,
+              HasSubstr("'mixed.jsonl', line 1: a choice is 3, expected a text"));
+
+  // Official weights do not say how long their contexts were.
+  ASSERT_EQ(program({"export", "run", "-o", "run.pth"}).code, 0);
+  const nlohmann::json official =
+      json({"eval", "text", "run.pth", "text.txt", "--limit", "500", "--tokenizer", "world.txt"});
+  EXPECT_EQ(official["context"], 1024);
+
   const Finished table =
       program({"table", "run/eval.h5", "--metric",
                "eval/text/bits_per_byte,eval/filed/loss,eval/lambada/perplexity,eval/sums/accuracy"});

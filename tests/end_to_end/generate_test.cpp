@@ -101,6 +101,10 @@ TEST_F(Generate, TakesEveryFormatAndSaysWhatIsWrong) {
   EXPECT_THAT(hot.error, HasSubstr("--top-p is 1.5"));
   EXPECT_EQ(program({"generate", "nowhere", "--prompt", "."}).code, 3);
   EXPECT_EQ(generate({"--prompt-file", "nowhere.txt"}).code, 3);
+  const Finished lost = generate({"--prompt", ".", "--save-state", "nowhere/state.safetensors"});
+  EXPECT_EQ(lost.code, 1);
+  EXPECT_THAT(lost.error, HasSubstr("no folder 'nowhere'"));
+  EXPECT_EQ(lost.out, "") << "found before the prompt is read";
 }
 
 TEST_F(Generate, CtrlCEndsWithAWholeLine) {
