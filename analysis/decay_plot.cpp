@@ -13,7 +13,10 @@
 #include "config/yaml_reader.h"
 #include "record/decays.h"
 #include "record/run_file_reader.h"
+#include "run/load_model.h"
 #include "tensor/tensor_file.h"
+#include "train/checkpoint.h"
+#include "train/tuning.h"
 
 namespace rwkvlab {
 
@@ -23,6 +26,7 @@ namespace {
 
 constexpr const char* kCheckpointEnding = ".att.time_decay";
 constexpr const char* kSpatialEnding = ".att.spatial_decay";
+constexpr const char* kBonusEnding = ".att.time_faaaa";
 constexpr std::size_t kLargestLegend = 12;
 
 struct Source {
@@ -78,6 +82,13 @@ std::string why_no_decays(const RunFileReader& reader) {
                "data are drawn with --over-text.";
 }
 
+// Channels per head of the run's model, where it gives a number; RWKV-4 and Vision-RWKV's mean have no heads.
+std::int64_t head_size_of(const RunFileReader& reader) {
+  const Node config = parse_yaml(reader.config(), reader.path().string() + ":/config");
+  const Node* const size = config.find_path("model.time_mix.head_size");
+  return size != nullptr && size->type() == Node::Type::integer ? size->integer() : 0;
+}
+
 std::vector<SeriesInfo> decay_series(const RunFileReader& reader) {
   std::vector<SeriesInfo> series;
   for (SeriesInfo& info : reader.list("decay/")) {
@@ -108,19 +119,43 @@ std::vector<LayerDecay> decays_of_run(const fs::path& path, std::optional<std::i
     }
     layers.push_back({layer_or_position(info.path, layers.size()),
                       checked(reader.tensor(info.path, end - steps.begin() - 1).values, path, info.path),
-                      info.path.ends_with("spatial_decay")});
+                      info.path.ends_with("spatial_decay"), head_size_of(reader)});
   }
   return layers;
 }
 
-std::vector<LayerDecay> decays_of_checkpoint(const fs::path& path) {
+// The decays among the weights, and what tells their heads; of fine-tuning, which may have trained others, those of the whole model.
+std::vector<NamedTensor> decay_tensors(const fs::path& path) {
+  const auto is_decay = [](std::string_view name) {
+    const bool has_ending =
+        name.ends_with(kCheckpointEnding) || name.ends_with(kSpatialEnding) || name.ends_with(kBonusEnding);
+    return has_ending && layer_of(name) >= 0;
+  };
+  std::vector<NamedTensor> found;
   const TensorFile file = open_tensor_file(path);
-  std::map<int, std::vector<float>> by_layer;
-  bool are_spatial = false;
+  if (holds_tuning_alone(file)) {
+    const TrainedModel tuned = load_trained_model(path, {.needs_tokenizer = false});
+    found = weights_of(*tuned.root);
+    std::erase_if(found, [&](const NamedTensor& each) { return !is_decay(each.name); });
+    return found;
+  }
   for (const std::string& name : file.names()) {
-    if ((!name.ends_with(kCheckpointEnding) && !name.ends_with(kSpatialEnding)) || layer_of(name) < 0) continue;
+    if (is_decay(name)) found.push_back({name, file.tensor(name, DType::f32)});
+  }
+  return found;
+}
+
+std::vector<LayerDecay> decays_of_checkpoint(const fs::path& path) {
+  std::map<int, std::vector<float>> by_layer;
+  std::map<int, std::int64_t> head_sizes;
+  bool are_spatial = false;
+  for (const auto& [name, tensor] : decay_tensors(path)) {
+    // The bonus of models with heads is [heads, channels of a head].
+    if (name.ends_with(kBonusEnding)) {
+      if (tensor.shape().rank() == 2) head_sizes[layer_of(name)] = tensor.shape()[1];
+      continue;
+    }
     are_spatial = are_spatial || name.ends_with(kSpatialEnding);
-    const Tensor tensor = file.tensor(name, DType::f32);
     const auto values = tensor.span<float>();
     by_layer[layer_of(name)] = checked({values.begin(), values.end()}, path, name);
   }
@@ -132,7 +167,7 @@ std::vector<LayerDecay> decays_of_checkpoint(const fs::path& path) {
   }
   std::vector<LayerDecay> layers;
   layers.reserve(by_layer.size());
-  for (auto& [layer, values] : by_layer) layers.push_back({layer, std::move(values), are_spatial});
+  for (auto& [layer, values] : by_layer) layers.push_back({layer, std::move(values), are_spatial, head_sizes[layer]});
   return layers;
 }
 
@@ -257,10 +292,11 @@ Figure map_figure(const DecayPlotOptions& options) {
   if (options.step || !find_source(options.source).is_run)
     return decay_map_figure({{"", read_decays(options.source, options.step)}});
   const std::vector<LayerDecayHistory> layers = read_decay_history(options.source);
+  const std::int64_t head_size = head_size_of(RunFileReader(find_source(options.source).path));
   DecayMap first, last;
   for (const LayerDecayHistory& layer : layers) {
-    first.layers.push_back({layer.layer, layer.time_decay.front(), layer.is_spatial});
-    last.layers.push_back({layer.layer, layer.time_decay.back(), layer.is_spatial});
+    first.layers.push_back({layer.layer, layer.time_decay.front(), layer.is_spatial, head_size});
+    last.layers.push_back({layer.layer, layer.time_decay.back(), layer.is_spatial, head_size});
   }
   first.title = fmt::format("step {}", layers.front().steps.front());
   last.title = fmt::format("step {}", layers.front().steps.back());
@@ -283,6 +319,11 @@ double quantile(const std::vector<double>& sorted, double q) {
 
 std::vector<LayerDecay> read_decays(const fs::path& source, std::optional<std::int64_t> step) {
   const Source found = find_source(source);
+  // A run that recorded none has them in its checkpoints.
+  if (found.is_run && !step && RunFileReader(found.path).list("decay/").empty() &&
+      !CheckpointFolder(source / "checkpoints", 0).list().empty()) {
+    return decays_of_checkpoint(weights_file(source));
+  }
   if (found.is_run) return decays_of_run(found.path, step);
   if (step) {
     throw ConfigError(fmt::format("'{}' is a checkpoint and holds one step only; a step can be chosen in a run file.",

@@ -16,6 +16,7 @@ struct LayerDecay {
   int layer = 0;
   std::vector<float> time_decay;  ///< [channel].
   bool is_spatial = false;        ///< Of Vision-RWKV: exp(-w / T) per token.
+  std::int64_t head_size = 0;     ///< Channels of a head; 0: there are none, or the source does not say.
 };
 
 /// Raw time_decay parameters of one layer at every recorded step.
@@ -47,7 +48,8 @@ struct DecayPlotOptions {
   std::optional<std::int64_t> step;  ///< Of a run file: the last record at or before this step. Not with over_training.
   std::string title;
   bool profile = false;  ///< Of spatial decays: the weight against the distance.
-  bool map = false;  ///< All channels in the model's order as colours; of a run without `step`, at its beginning too.
+  bool map = false;      ///< All channels in the model's order as colours, heads marked where there are any; of a run
+                         ///< without `step`, at its beginning too.
 };
 
 /// Draws the decay exp(-exp(w)) of every channel, sorted from slow to fast, one line per layer (as in "RWKV:

@@ -177,7 +177,9 @@ std::string panel_commands(const Figure& figure, std::size_t index, int first_bl
   if (index + columns < figure.panels.size()) x.title.clear();
   if (index % columns != 0) y.title.clear();
   text += axis_commands('x', x) + axis_commands('y', y);
-  if (panel.heat) return text + heat_commands(*panel.heat, first_block, data, is_svg);
+  // Maps side by side have one scale, and between them is no room for its numbers.
+  const bool is_last_of_row = (index + 1) % columns == 0 || index + 1 == figure.panels.size();
+  if (panel.heat) return text + heat_commands(*panel.heat, first_block, data, is_svg, is_last_of_row);
   text += "plot \\\n";
   if (figure.legend == Legend::color_bar) {
     // Draws nothing but makes gnuplot show the bar.

@@ -35,7 +35,7 @@ struct Axis {
 /// Values on a grid as colours, from dark (low) to light.
 struct HeatMap {
   std::vector<std::vector<double>> rows;  ///< [row][column], row 0 lowest; cell (r, c) is around x = c, y = r.
-  std::pair<double, double> range;        ///< Values of the ends of the colours.
+  std::pair<double, double> range;        ///< Values of the ends of the colours; the same for all maps of a row.
   bool is_logarithmic = false;
   std::string title;  ///< Of the bar of colours.
 };

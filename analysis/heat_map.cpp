@@ -60,7 +60,7 @@ std::string scale_color(double position) {
 }
 
 // A degenerate range has no colours.
-std::string heat_commands(const HeatMap& heat, int block, const std::string& data, bool is_svg) {
+std::string heat_commands(const HeatMap& heat, int block, const std::string& data, bool is_svg, bool has_bar) {
   auto [low, high] = heat.range;
   if (!(high > low)) {
     low -= 0.5 * std::abs(low) + (low == 0 ? 1 : 0);
@@ -70,11 +70,10 @@ std::string heat_commands(const HeatMap& heat, int block, const std::string& dat
       heat.is_logarithmic ? decade_tics(low, high) : fmt::format("{:.9g}", nice_step(high - low, 4));
   // Rectangles in SVG, because an image would be a file of its own; elsewhere they would show seams.
   return fmt::format(
-      "set palette defined ({})\n{} logscale cb\nset cbrange [{:.9g}:{:.9g}]\nset cblabel {}\nset colorbox\nset cbtics "
-      "{} "
-      "scale 0.4\nunset grid\nplot {} index {} matrix with image{} notitle\n",
-      scale_stops(), heat.is_logarithmic ? "set" : "unset", low, high, gnuplot_quote(heat.title), tics, data, block,
-      is_svg ? " pixels" : "");
+      "set palette defined ({})\n{} logscale cb\nset cbrange [{:.9g}:{:.9g}]\nset cblabel {}\n{} colorbox\nset cbtics "
+      "{} scale 0.4\nunset grid\nplot {} index {} matrix with image{} notitle\n",
+      scale_stops(), heat.is_logarithmic ? "set" : "unset", low, high, gnuplot_quote(heat.title),
+      has_bar ? "set" : "unset", tics, data, block, is_svg ? " pixels" : "");
 }
 
 std::string data_number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : "NaN"; }

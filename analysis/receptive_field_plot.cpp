@@ -15,6 +15,8 @@ namespace {
 constexpr std::int64_t images_at_once = 8;
 // Of a map beside another one and their bars of colours, so that pixels are squares.
 constexpr double panel_width_cm = 5.8;
+// The bar's title needs as much.
+constexpr double least_height_cm = 2.6;
 
 // The sum over the images of what receptive_field says of some at a time.
 std::vector<double> field_of(const ImageBackbone& backbone, const std::vector<Tensor>& batches) {
@@ -68,14 +70,12 @@ Panel map_panel(const ReceptiveField& field, bool is_last) {
     map.rows.emplace_back(first, first + field.width);
   }
   map.range = {0, 1};
-  // Between two maps is no room for it.
-  if (is_last) map.title = "log_{10}(contribution + 1), of the largest";
+  map.title = "log contribution";  // The caption says the rest: a wide image leaves the bar little height.
   const auto side = [&](double share) { return receptive_field_side(contribution, field.height, field.width, share); };
   Panel panel;
   panel.title = fmt::format("{}, {}: {}, {}, {} px", field.label, is_last ? "after training" : "before", side(0.2),
                             side(0.5), side(0.99));
-  // Between the numbers of the bar of colours, which stand at its ends and in its middle.
-  for (const std::int64_t quarter : {1, 3}) {
+  for (std::int64_t quarter = 0; quarter < 4; ++quarter) {  // Rows are counted from the top.
     const std::int64_t row = quarter * field.height / 4;
     panel.y.tics.emplace_back(static_cast<double>(field.height - 1 - row), std::to_string(row));
   }
@@ -108,10 +108,13 @@ Figure receptive_field_figure(const std::vector<ReceptiveField>& fields) {
   figure.width_cm = 18;
   figure.height_cm = 1.6;
   for (const ReceptiveField& field : fields)
-    figure.height_cm += 1.1 + panel_width_cm * static_cast<double>(field.height) / static_cast<double>(field.width);
+    figure.height_cm += 1.4 + std::max(least_height_cm, panel_width_cm * static_cast<double>(field.height) /
+                                                            static_cast<double>(field.width));
   figure.legend = Legend::none;
-  figure.caption = fmt::format("Sides of the squares with 20, 50 and 99 % of the contributions, over {} images.",
-                               fields.empty() ? 0 : fields.front().images);
+  figure.caption = fmt::format(
+      "Titles: sides of the squares around the middle with 20, 50 and 99 % of all contributions. "
+      "Colours: log10(1 + contribution) over the largest of the map. {} images.",
+      fields.empty() ? 0 : fields.front().images);
   return figure;
 }
 

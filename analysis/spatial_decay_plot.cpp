@@ -13,6 +13,7 @@ namespace {
 constexpr int profile_points = 61;
 // Three panels of profiles are as many as a row holds.
 constexpr int panel_columns = 3;
+constexpr std::int64_t most_head_tics = 24;
 
 std::vector<double> sorted(const std::vector<float>& decays) {
   std::vector<double> values(decays.begin(), decays.end());
@@ -89,6 +90,16 @@ Figure profile_figure(const std::vector<LayerDecay>& layers) {
   return figure;
 }
 
+// Tics at the first channels of heads, as many as there is room for.
+void mark_heads(std::int64_t head_size, std::size_t channels, Axis& axis) {
+  const auto all = static_cast<std::int64_t>(channels);
+  if (head_size <= 0 || head_size >= all || all % head_size != 0) return;
+  const std::int64_t heads = all / head_size, step = (heads + most_head_tics - 1) / most_head_tics;
+  axis.title = fmt::format("head ({} channels each)", head_size);
+  for (std::int64_t head = 0; head < heads; head += step)
+    axis.tics.emplace_back(static_cast<double>(head * head_size) - 0.5, std::to_string(head));
+}
+
 Panel map_panel(const DecayMap& map) {
   Panel panel;
   panel.title = map.title;
@@ -106,6 +117,7 @@ Panel map_panel(const DecayMap& map) {
     panel.y.tics.emplace_back(static_cast<double>(heat.rows.size() - 1), std::to_string(layer.layer));
   }
   panel.x = {"channel", false, std::pair{-0.5, static_cast<double>(channels) - 0.5}};
+  mark_heads(map.layers.front().head_size, channels, panel.x);
   panel.y.title = "layer";
   panel.y.range = std::pair{-0.5, static_cast<double>(heat.rows.size()) - 0.5};
   return panel;

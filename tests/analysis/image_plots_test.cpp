@@ -55,6 +55,12 @@ TEST(ReceptiveFieldPlot, ShowsTheInitialAndTheTrainedModel) {
   // The image's first row is the map's uppermost.
   EXPECT_EQ(figure.panels[1].heat->rows[14][0], receptive_field_map(fields[0].after)[0]);
   EXPECT_THAT(figure.panels[0].title, HasSubstr("before"));
+  EXPECT_EQ(figure.panels[0].y.tics.front(), std::pair(14.0, std::string("0"))) << "rows are counted from the top";
+  const std::string script = gnuplot_script(figure, "field.svg", "field.dat");
+  const std::size_t bar = script.find("\nset colorbox");
+  EXPECT_LT(script.find("\nunset colorbox"), bar);
+  EXPECT_LT(bar, script.npos);
+  EXPECT_EQ(script.find("\nset colorbox", bar + 1), script.npos) << "one bar, beside the last map";
   options.labels = {"a", "b"};
   EXPECT_THAT(message_of<ConfigError>([&] { measure_receptive_fields(options); }), HasSubstr("2 labels for 1 runs"));
 }
@@ -109,6 +115,20 @@ TEST(SpatialDecayPlot, RunsAndCheckpointsOfVisionRwkv) {
   DecayPlotOptions of_checkpoint;
   of_checkpoint.source = options.source / "checkpoints" / "step-00000002";
   EXPECT_EQ(decay_figure(of_checkpoint).panels[0].curves[1].y, ranked.panels[0].curves[1].y);
+}
+
+TEST(SpatialDecayPlot, MapsMarkHeads) {
+  const TemporaryFolder folder;
+  DecayPlotOptions options;
+  options.source = make_run(folder, "time_mix: {kind: vision_rwkv6, head_size: 4}, channel_mix: {kind: vision_rwkv}");
+  options.map = true;
+  for (const std::filesystem::path& source : {options.source, options.source / "checkpoints" / "step-00000002"}) {
+    options.source = source;
+    const Axis x = decay_figure(options).panels[0].x;
+    EXPECT_EQ(x.title, "head (4 channels each)");
+    ASSERT_EQ(x.tics.size(), 2U);
+    EXPECT_EQ(x.tics[1], std::pair(3.5, std::string("1")));
+  }
 }
 
 TEST(SpatialDecayPlot, GrowingChannelsAreThoseBelowZero) {
