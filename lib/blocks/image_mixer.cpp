@@ -51,6 +51,13 @@ std::vector<Var> ImageMixer::shifted(const Var& x, const ForwardContext& context
   return token_mix(x, {}, mix_values(), weighs_, shift);
 }
 
+std::vector<Var> ImageMixer::projected(const Var& x, const std::vector<const Linear*>& layers,
+                                       const ForwardContext& context) {
+  const TokenShift* const shift = token_shift(x, context);
+  if (shift == nullptr) return forward_each(layers, std::vector<Var>(layers.size(), x), context);
+  return forward_mixed(layers, {x, {}, mix_values(), weighs_, shift}, context);
+}
+
 TokenShift ImageMixer::make_shift(const TokenGrid& grid) const {
   const ImageShiftParams& p = params_;
   if (p.token_shift == "q_shift_heads") return TokenShift::q_shift_heads(grid, width_, heads_, p.shift_pixels);

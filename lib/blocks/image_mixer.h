@@ -9,6 +9,7 @@
 #include "autograd/ops/token_shift.h"
 #include "blocks/mixer.h"
 #include "config/fields.h"
+#include "nn/layers.h"
 
 namespace rwkvlab {
 
@@ -55,6 +56,8 @@ class ImageMixer : public Mixer {
   std::vector<Var> mix_values() const;
   /// The blends, in the order of add_mix.
   std::vector<Var> shifted(const Var& x, const ForwardContext& context);
+  /// What the layers make of the blends, in the order of add_mix.
+  std::vector<Var> projected(const Var& x, const std::vector<const Linear*>& layers, const ForwardContext& context);
   /// What tokens are blended with: the context's token shift, or this block's own; null for `none`. ShapeError when a
   /// state is wanted, or when the grid is missing or has another number of tokens than x.
   const TokenShift* token_shift(const Var& x, const ForwardContext& context);

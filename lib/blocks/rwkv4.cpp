@@ -81,10 +81,11 @@ class Rwkv4TimeMix final : public ShiftedMixer {
         const auto* const stored = step_rows_.find(*weights, {key_, value_, receptance_, output_});
         if (stored != nullptr) return step(*stored, x, context);
       }
-      const std::vector<Var> blends = shifted(x, context);
-      const Var k = key_->forward(blends[0], context);
-      const Var v = value_->forward(blends[1], context);
-      const Var r = receptance_->forward(blends[2], context);
+      const std::vector<const Linear*> layers = {key_, value_, receptance_};
+      const std::vector<Var> blends = small_ > 0 ? shifted(x, context) : std::vector<Var>();
+      const std::vector<Var> projections =
+          small_ > 0 ? forward_each(layers, blends, context) : projected(x, layers, context);
+      const Var &k = projections[0], &v = projections[1], &r = projections[2];
       const Wkv4Result wkv =
           wkv4(time_decay_.var, time_first_.var, k, v, read_state(context, "wkv"), wants_state(context));
       write_state(context, "wkv", wkv.final_state);

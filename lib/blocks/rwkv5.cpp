@@ -70,18 +70,20 @@ class Rwkv5TimeMix final : public MatrixStateMixer {
 
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
-      const std::vector<Var> blends = shifted(x, context);
+      std::vector<const Linear*> layers = {key_, value_, receptance_};
+      if (gate_ != nullptr) layers.push_back(gate_);
+      const std::vector<Var> projections = projected(x, layers, context);
       Wkv6Inputs inputs;
-      inputs.key = key_->forward(blends[0], context);
-      inputs.value = value_->forward(blends[1], context);
-      inputs.receptance = receptance_->forward(blends[2], context);
+      inputs.key = projections[0];
+      inputs.value = projections[1];
+      inputs.receptance = projections[2];
       inputs.decay = decay_ == nullptr ? constant_decay(x, attention_, site_, params_.decay == "fixed")
                                        : per_channel(decay_->var, params_.decay);
       inputs.bonus = params_.bonus == "per_head_exponential"
                          ? repeat_elements(activation(Activation::exp, bonus_->var), head_size_)
                          : per_channel(bonus_->var, params_.bonus);
       Var z = attend(inputs, {}, context);
-      if (gate_ != nullptr) z = gate(Activation::silu, gate_->forward(blends[3], context), z);
+      if (gate_ != nullptr) z = gate(Activation::silu, projections[3], z);
       Var out = output_->forward(z, context);
       probe(context, "out", out);
       return out;

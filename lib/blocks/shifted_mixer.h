@@ -10,6 +10,7 @@
 #include "blocks/mixer.h"
 #include "blocks/token_step.h"
 #include "kernels/heads.h"
+#include "nn/layers.h"
 
 namespace rwkvlab {
 
@@ -52,6 +53,15 @@ class ShiftedMixer : public Mixer {
     std::vector<Var> blends = token_mix(x, carried(context), mix_values(), weighs_, context.token_shift);
     carry(x, context);
     return blends;
+  }
+  /// What the layers make of the blends, in the order of add_mix.
+  std::vector<Var> projected(const Var& x, const std::vector<const Linear*>& layers,
+                             const ForwardContext& context) const {
+    if (!token_shift_) return forward_each(layers, std::vector<Var>(layers.size(), x), context);
+    std::vector<Var> results =
+        forward_mixed(layers, {x, carried(context), mix_values(), weighs_, context.token_shift}, context);
+    carry(x, context);
+    return results;
   }
   /// The token before the first; ShapeError where the context has a token shift, which sees all tokens at once.
   Var carried(const ForwardContext& context) const {

@@ -104,10 +104,8 @@ class VisionTimeMix final : public ImageMixer {
 
   Var forward(const Var& x, const ForwardContext& context) override {
     return in_module(*this, context, [&] {
-      const std::vector<Var> blends = shifted(x, context);
-      const Var k = key_->forward(blends[0], context);
-      const Var v = value_->forward(blends[1], context);
-      const Var r = receptance_->forward(blends[2], context);
+      const std::vector<Var> projections = projected(x, {key_, value_, receptance_}, context);
+      const Var &k = projections[0], &v = projections[1], &r = projections[2];
       const Var decay = per_token(decay_.var, x), first = per_token(first_.var, x);
       probe(context, "decay", decay, "channel");
       Var y = bi_wkv(decay, first, k, v, form());

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/clones.h"
 #include "kernels/sizes.h"
@@ -24,6 +25,16 @@ RWKVLAB_INLINE Bfloat16 to_bfloat16(float value) {
   const std::uint32_t quiet_nan = (bits >> 16) | 0x40U;  // Rounded, a NaN might become infinite.
   const bool is_nan = (bits & 0x7FFFFFFFU) > 0x7F800000U;
   return {static_cast<std::uint16_t>(is_nan ? quiet_nan : nearest)};
+}
+
+/// A value as an operand of that type: itself, or rounded.
+template <class Operand, class Real>
+RWKVLAB_INLINE Operand as_operand(Real value) {
+  if constexpr (std::is_same_v<Operand, Bfloat16>) {
+    return to_bfloat16(value);
+  } else {
+    return value;
+  }
 }
 
 /// The same number as float32.

@@ -4,10 +4,9 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/eigen_product.h"
-#include "kernels/onednn.h"
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
+#include "kernels/token_blocks.h"
 
 // Apart, the activation and the rounding of a hidden layer that is four times as wide as the model read and write it
 // six times from memory; in blocks they find it in the cache.
@@ -49,15 +48,6 @@ void dispatch(Activation kind, const Use& use) {
 RWKVLAB_INLINE float widened(Bfloat16 value) { return to_float(value); }
 RWKVLAB_INLINE float widened(float value) { return value; }
 RWKVLAB_INLINE double widened(double value) { return value; }
-template <class Operand, class Real>
-RWKVLAB_INLINE Operand narrowed(Real value) {
-  if constexpr (std::is_same_v<Operand, Bfloat16>) {
-    return to_bfloat16(value);
-  } else {
-    return value;
-  }
-}
-
 // A block of rows that lie `distance` apart.
 template <class Element>
 struct Rows {
@@ -75,7 +65,7 @@ void activate(Activation kind, Index rows, Index columns, Rows<const Real> sums,
             const Real* const from = sums.at + row * sums.distance;
             Operand* const to = h.at + row * h.distance;
 #pragma omp simd
-            for (Index i = 0; i < columns; ++i) to[i] = narrowed<Operand>(f.value(from[i]));
+            for (Index i = 0; i < columns; ++i) to[i] = as_operand<Operand>(f.value(from[i]));
           }
         },
         0, rows);
@@ -94,29 +84,15 @@ void weigh_by_slope(Activation kind, Index rows, Index columns, Rows<const Real>
             const Operand* const value = h.at + row * h.distance;
             Operand* const to = grad.at + row * grad.distance;
 #pragma omp simd
-            for (Index i = 0; i < columns; ++i) to[i] = narrowed<Operand>(from[i] * f.slope(widened(value[i])));
+            for (Index i = 0; i < columns; ++i) to[i] = as_operand<Operand>(from[i] * f.slope(widened(value[i])));
           }
         },
         0, rows);
   });
 }
 
-template <class Element>
-void serial_product(const SerialProduct& product, const Element* a, const Element* b, float* c) {
-  run_serial_product(product, a, b, c);
-}
-void serial_product(const SerialProduct& product, const double* a, const double* b, double* c) {
-  eigen_product(product, a, b, c);
-}
-
-// Tokens of a block, and columns of the hidden layer that are computed before they are activated.
-constexpr Index largest_block = 256, smallest_block = 128, column_step = 512, enough_blocks = 8;
-
-// 0: too few tokens for blocks that keep several threads busy.
-Index block_of(Index rows) {
-  if (piece_count(rows, largest_block) >= enough_blocks) return largest_block;
-  return piece_count(rows, smallest_block) >= enough_blocks ? smallest_block : 0;
-}
+// Columns of the hidden layer that are computed before they are activated.
+constexpr Index column_step = 512;
 
 // left [rows, depth] op(weights) [rows, hidden], some columns at a time: after(column, columns, sums) turns them into
 // what goes to `to`. Sums of the operands' type are made in place there.
@@ -179,7 +155,7 @@ void block_by_block(Index block, const std::array<MatmulCall, 2>& calls, const O
 template <class Operand, class Real, class Between>
 void two_products(const std::array<MatmulCall, 2>& calls, const Operand* left, const Operand* first, Operand* hidden,
                   const Operand* second, Real* out, const Between& between) {
-  const Index block = block_of(calls[0].m);
+  const Index block = tokens_of_block(calls[0].m);
   if (block == 0) return one_after_the_other(calls, left, first, hidden, second, out, between);
   note_matmul(calls[0]);
   if (out != nullptr) note_matmul(calls[1]);

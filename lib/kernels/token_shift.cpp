@@ -1,40 +1,13 @@
 #include "kernels/token_shift.h"
 
 #include <algorithm>
-#include <array>
 
 #include "kernels/scratch.h"
 #include "kernels/simd.h"
-#include "kernels/token_pairs.h"
+#include "kernels/token_mixing.h"
 
 namespace rwkvlab::kernels {
 namespace {
-
-template <class Real>
-using Inputs = std::array<const Real*, max_token_mixes>;
-template <class Real>
-using Outputs = std::array<Real*, max_token_mixes>;
-
-/// One blend per element of `mixes` that takes part.
-template <class Real>
-struct Mixing {
-  SequenceSize size;
-  TokenPairs pairs;
-  const Real* x;
-  const Real* before;  ///< row that precedes token 0 of batch entry b at before + b * before_stride
-  Index before_stride;
-  Inputs<Real> mix{};
-  Inputs<Real> grad{};
-  Outputs<Real> out{};
-  const Real* zeros;
-  Real* grad_x;
-
-  /// What row `row`, token t of its sequence, is mixed with in the channels of a group.
-  RWKVLAB_INLINE const Real* partner(const TokenShift::Group& group, Index row, Index t) const {
-    const Index source = pairs.source(group, row, t);
-    return source >= 0 ? x + source * size.channels : before + row / size.time * before_stride;
-  }
-};
 
 /// Calls use(std::integral_constant<int, count>()), so that loops over the blends unroll.
 template <class Use>
@@ -193,15 +166,8 @@ void token_shift_backward(const SequenceSize& size, const Real* grad_shifted, Re
 template <class Real>
 void token_mix_forward(const SequenceSize& size, const Real* x, const Real* previous,
                        std::span<const Real* const> mixes, std::span<Real* const> outputs, const TokenShift* shift) {
-  Mixing<Real> mixing;
   const PairsOf pairs_of(size, shift);
-  mixing.pairs = *pairs_of;
-  Real* zeros = scratch<Real>(Scratch::partials, size.channels);
-  std::fill_n(zeros, size.channels, Real(0));
-  mixing.size = size;
-  mixing.x = x;
-  mixing.before = previous != nullptr ? previous : zeros;
-  mixing.before_stride = previous != nullptr ? size.channels : 0;
+  Mixing<Real> mixing(size, *pairs_of, x, previous, scratch<Real>(Scratch::partials, size.channels));
   std::copy(mixes.begin(), mixes.end(), mixing.mix.begin());
   std::copy(outputs.begin(), outputs.end(), mixing.out.begin());
   with_count(static_cast<Index>(mixes.size()), [&](auto count) {
@@ -218,7 +184,11 @@ void token_mix_backward(const SequenceSize& size, const Real* x, const Real* pre
   const Index channels = size.channels, rows = size.rows();
   const Index grain = summing_grain(rows, 16);
   const Index pieces = piece_count(rows, grain);
-  Mixing<Real> mixing;
+  const PairsOf pairs_of(size, shift);
+  const Index most = static_cast<Index>(mixes.size());
+  Real* const zeros = scratch<Real>(Scratch::partials, channels + pieces * most * channels);
+  Real* const partials = zeros + channels;
+  Mixing<Real> mixing(size, *pairs_of, x, previous, zeros);
   Outputs<Real> grad_mix{};
   Index active = 0;
   for (std::size_t j = 0; j < mixes.size(); ++j) {
@@ -228,16 +198,6 @@ void token_mix_backward(const SequenceSize& size, const Real* x, const Real* pre
     mixing.grad[active] = grad_outputs[j];
     grad_mix[active++] = grad_mixes[j];
   }
-  const PairsOf pairs_of(size, shift);
-  mixing.pairs = *pairs_of;
-  Real* zeros = scratch<Real>(Scratch::partials, channels + pieces * active * channels);
-  Real* partials = zeros + channels;
-  std::fill_n(zeros, channels, Real(0));
-  mixing.size = size;
-  mixing.x = x;
-  mixing.before = previous != nullptr ? previous : zeros;
-  mixing.before_stride = previous != nullptr ? channels : 0;
-  mixing.zeros = zeros;
   mixing.grad_x = grad_x;
   if (active == 0 && grad_x != nullptr) std::fill_n(grad_x, size.elements(), Real(0));
   const Index ahead = rows_ahead<Real>(mixing.pairs, channels, active + 1);

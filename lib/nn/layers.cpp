@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/ops/elementwise.h"
@@ -10,8 +11,10 @@
 #include "autograd/ops/group_norm.h"
 #include "autograd/ops/layer_norm.h"
 #include "autograd/ops/linear.h"
+#include "autograd/ops/mixed_linear.h"
 #include "autograd/stored_weights.h"
 #include "kernels/feed_forward.h"
+#include "kernels/mixed_products.h"
 
 namespace rwkvlab {
 
@@ -30,11 +33,9 @@ Var Linear::forward(const Var& x, const ForwardContext& context) const {
 }
 
 Var Linear::forward_hidden(const Linear& hidden, Activation kind, const Var& x, const ForwardContext& context) const {
-  // Weights in a format of inference are for one product each, and whoever listens wants every layer by itself.
-  const bool apart = bias_ != nullptr || hidden.bias_ != nullptr || !kernels::slope_follows_from_value(kind) ||
-                     context.listener != nullptr || StoredWeights::current() != nullptr ||
-                     StoredWeights::Survey::current() != nullptr;
-  if (apart) return forward(activation(kind, hidden.forward(x, context)), context);
+  if (!joins_others(context) || !hidden.joins_others(context) || !kernels::slope_follows_from_value(kind)) {
+    return forward(activation(kind, hidden.forward(x, context)), context);
+  }
   if (context.probes != nullptr && context.probes->wants(hidden.path() + ".output")) {
     const PauseRecording unrecorded;  // Only to be looked at: what is trained does not depend on who looks.
     hidden.forward(x, context);
@@ -42,6 +43,33 @@ Var Linear::forward_hidden(const Linear& hidden, Activation kind, const Var& x, 
   Var y = feed_forward(kind, x, hidden.weight_.var, weight_.var);
   probe(context, "output", y);
   return y;
+}
+
+bool Linear::joins_others(const ForwardContext& context) const {
+  return bias_ == nullptr && context.listener == nullptr && StoredWeights::current() == nullptr &&
+         StoredWeights::Survey::current() == nullptr;
+}
+
+std::vector<Var> forward_each(const std::vector<const Linear*>& layers, const std::vector<Var>& inputs,
+                              const ForwardContext& context) {
+  std::vector<Var> results;
+  for (std::size_t j = 0; j < layers.size(); ++j) results.push_back(layers[j]->forward(inputs[j], context));
+  return results;
+}
+
+std::vector<Var> forward_mixed(const std::vector<const Linear*>& layers, const TokenMixInputs& in,
+                               const ForwardContext& context) {
+  const bool together =
+      in.x.shape().rank() == 3 && kernels::mixes_in_blocks(in.x.shape().rows()) &&
+      std::all_of(layers.begin(), layers.end(), [&](const Linear* layer) { return layer->joins_others(context); });
+  if (!together) {
+    return forward_each(layers, token_mix(in.x, in.previous, in.mixes, in.weighs, in.shift), context);
+  }
+  std::vector<Var> weights;
+  for (const Linear* const layer : layers) weights.push_back(layer->weight());
+  const std::vector<Var> results = mixed_linear(in.x, in.previous, in.mixes, weights, in.weighs, in.shift);
+  for (std::size_t j = 0; j < layers.size(); ++j) layers[j]->probe(context, "output", results[j]);
+  return results;
 }
 
 std::string Linear::summary() const { return fmt::format("{} -> {}", inputs_, outputs_); }

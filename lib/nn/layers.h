@@ -1,10 +1,21 @@
 // The layers that blocks are made of.
 #pragma once
 
+#include <vector>
+
+#include "autograd/ops/token_shift.h"
 #include "kernels/activation.h"
 #include "nn/module.h"
 
 namespace rwkvlab {
+
+/// What token_mix takes.
+struct TokenMixInputs {
+  Var x, previous;
+  std::vector<Var> mixes;
+  MixedToken weighs = MixedToken::current;
+  const TokenShift* shift = nullptr;
+};
 
 /// y = x Wᵀ (+ b); weight [outputs, inputs] under the name "weight", bias [outputs] under "bias" when asked for.
 class Linear : public Module {
@@ -19,10 +30,25 @@ class Linear : public Module {
   std::string summary() const override;
 
  private:
+  friend std::vector<Var> forward_mixed(const std::vector<const Linear*>&, const TokenMixInputs&,
+                                        const ForwardContext&);
+  /// Whether an operation of several layers may do this one's work: it has no bias, nobody listens to every layer, and
+  /// no weight is in a format of inference, which is for one product.
+  bool joins_others(const ForwardContext& context) const;
+
   std::int64_t inputs_, outputs_;
   Parameter& weight_;
   Parameter* bias_ = nullptr;
 };
+
+/// forward() of every layer on its input; there may be more inputs.
+std::vector<Var> forward_each(const std::vector<const Linear*>& layers, const std::vector<Var>& inputs,
+                              const ForwardContext& context);
+
+/// forward() of every layer on its blend of token_mix: in one operation where one can (mixed_linear), which then counts
+/// as the caller's in profiles.
+std::vector<Var> forward_mixed(const std::vector<const Linear*>& layers, const TokenMixInputs& blends,
+                               const ForwardContext& context);
 
 /// Layer normalisation over the channels (arXiv:1607.06450) with weight (1 at first, if not
 /// said otherwise) and bias (0 at first).

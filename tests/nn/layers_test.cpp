@@ -1,5 +1,6 @@
 #include "nn/layers.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -7,6 +8,7 @@
 #include "autograd/ops/elementwise.h"
 #include "base/error.h"
 #include "tests/support/gradient_check.h"
+#include "tests/support/largest_difference.h"
 
 namespace rwkvlab {
 namespace {
@@ -90,6 +92,44 @@ TEST(LinearLayer, OfAHiddenLayerIsBothLayersAndDifferentiates) {
       const bool at_once = !has_bias && kind == kernels::Activation::squared_relu;
       EXPECT_EQ(uninterested.values.size(), at_once ? 1 : 2);
     }
+  }
+}
+
+// Three layers that read blends of every token with the one before it.
+struct MixedLayers final : Module {
+  explicit MixedLayers(bool has_bias) {
+    for (const char* const name : {"key", "value", "receptance"}) {
+      layers.push_back(&child<Linear>(name, 5, 4, initialise::constant(0), has_bias));
+      mixes.push_back(Var::leaf(normal_tensor({5}, std::string("mix of ") + name)));
+    }
+    set_path("att");
+    allocate(1, DType::f64);
+    randomise(*this);
+  }
+  std::vector<const Linear*> layers;
+  std::vector<Var> mixes;
+};
+
+TEST(LinearLayer, OnBlendsIsTokenMixAndEveryLayer) {
+  // Enough tokens for one operation, which layers with a bias are not part of, and too few.
+  for (const auto& [tokens, has_bias] : {std::pair{550, false}, {550, true}, {4, false}}) {
+    SCOPED_TRACE(fmt::format("2 x {} tokens, bias {}", tokens, has_bias));
+    const MixedLayers mixed(has_bias);
+    const Var x = Var::leaf(normal_tensor({2, tokens, 5}, "x"));
+    NamedProbes probes;
+    ForwardContext context;
+    context.probes = &probes;
+    const std::vector<Var> results = forward_mixed(mixed.layers, {x, {}, mixed.mixes}, context);
+    const std::vector<Var> blends = token_mix(x, {}, mixed.mixes);
+    for (std::size_t j = 0; j < 3; ++j) {
+      const Tensor apart = mixed.layers[j]->forward(blends[j], {}).value();
+      // Sums of five terms, whose order may differ.
+      EXPECT_LT(test::largest_difference(results[j].value(), apart), 1e-15) << j;
+      EXPECT_EQ(probes.values[mixed.layers[j]->path() + ".output"], results[j].value().to_doubles());
+    }
+    test::Leaves leaves = leaves_of(mixed, "x", x);
+    for (const Var& mix : mixed.mixes) leaves.emplace_back("mix", mix);
+    EXPECT_TRUE(test::gradients_agree(leaves, [&] { return forward_mixed(mixed.layers, {x, {}, mixed.mixes}, {}); }));
   }
 }
 
