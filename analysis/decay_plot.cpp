@@ -124,7 +124,8 @@ std::vector<LayerDecay> decays_of_run(const fs::path& path, std::optional<std::i
   return layers;
 }
 
-// The decays among the weights, and what tells their heads; of fine-tuning, which may have trained others, those of the whole model.
+// The decays among the weights, and what tells their heads; of fine-tuning, which may have trained others, those of the
+// whole model.
 std::vector<NamedTensor> decay_tensors(const fs::path& path) {
   const auto is_decay = [](std::string_view name) {
     const bool has_ending =
