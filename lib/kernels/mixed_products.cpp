@@ -15,24 +15,32 @@ namespace {
 template <class Operand>
 using RealOf = typename MixedProducts<Operand>::Real;
 
-// to [rows, channels] <- blend j of rows [first, first + rows).
+// to [rows, channels] <- blend j of rows [first, first + rows). Groups of channels may be shorter than a vector of
+// bfloat16, so a row is rounded as a whole, from `unrounded` [channels].
 template <class Operand>
-void blend_rows(const Mixing<RealOf<Operand>>& given, std::size_t j, Index first, Index rows, Operand* to) {
+void blend_rows(const Mixing<RealOf<Operand>>& given, std::size_t j, Index first, Index rows, Operand* to,
+                RealOf<Operand>* unrounded) {
   using Real = RealOf<Operand>;
+  constexpr bool is_rounded = !std::is_same_v<Operand, Real>;
   run_cloned(
-      [mixing = given, j, first, to](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
+      [mixing = given, j, first, to, unrounded](Index begin, Index end) RWKVLAB_INLINE_LAMBDA {
         const Index channels = mixing.size.channels;
         const Real* const mix = mixing.mix[j];
         for (Index i = begin; i < end; ++i) {
           const Index row = first + i, t = row % mixing.size.time;
           const Real* const x = mixing.x + row * channels;
           Operand* const out = to + i * channels;
+          Real* blend = unrounded;
+          if constexpr (!is_rounded) blend = out;
           for (Index g = 0; g < mixing.pairs.count; ++g) {
             const TokenShift::Group group = mixing.pairs.groups[g];
             const Real* const partner = mixing.partner(group, row, t);
 #pragma omp simd
-            for (Index c = group.begin; c < group.end; ++c)
-              out[c] = as_operand<Operand>(x[c] * mix[c] + partner[c] * (1 - mix[c]));
+            for (Index c = group.begin; c < group.end; ++c) blend[c] = x[c] * mix[c] + partner[c] * (1 - mix[c]);
+          }
+          if constexpr (is_rounded) {
+#pragma omp simd
+            for (Index c = 0; c < channels; ++c) out[c] = to_bfloat16(blend[c]);
           }
         }
       },
@@ -69,11 +77,12 @@ void mixed_products(const MixedProducts<Operand>& call, std::span<Operand* const
   const Index tokens = call.size.rows(), block = tokens_of_block(tokens);
   parallel_for(tokens, block > 0 ? block : std::max<Index>(tokens, 1), [&](Index begin, Index end) {
     const Index rows = end - begin;
-    Operand* const own = scratch<Operand>(Scratch::local, rows * channels);
+    Real* const unrounded = scratch<Real>(Scratch::local, (rows + 1) * channels);
+    Operand* const own = reinterpret_cast<Operand*>(unrounded + channels);
     for (std::size_t j = 0; j < y.size(); ++j) {
       const Index outputs = call.outputs[j];
       Operand* const blend = blends[j] != nullptr ? blends[j] + begin * channels : own;
-      blend_rows<Operand>(mixing, j, begin, rows, blend);
+      blend_rows<Operand>(mixing, j, begin, rows, blend, unrounded);
       serial_product(gapless_product(rows, outputs, channels, false, true), blend, call.weights[j],
                      y[j] + begin * outputs);
     }
