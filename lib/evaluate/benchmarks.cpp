@@ -111,7 +111,8 @@ Question read_question(const Json& json, const std::string& place, const Tokeniz
   question.first_item = items.size();
   for (const Json& choice : *choices) {
     const std::string text = choice.is_string() ? choice.get<std::string>() : "";
-    if (text.empty()) throw DataError(fmt::format("{}: a choice is {}, expected a text", place, choice.dump()));
+    if (text.empty())
+      throw DataError(fmt::format("{}: a choice is {}, expected a text that is not empty", place, choice.dump()));
     question.characters.push_back(static_cast<double>(count_characters(text)));
     question.bytes.push_back(static_cast<double>(text.size()));
     items.push_back(encode_choice(tokenizer, start, context, delimiter + text, place));
