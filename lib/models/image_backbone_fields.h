@@ -1,12 +1,22 @@
 // The fields of an image backbone in YAML, for models whose parameters derive from ImageBackboneParams.
 #pragma once
 
+#include <memory>
+
 #include "config/base_members.h"
 #include "config/fields.h"
+#include "config/registry.h"
 #include "models/image_backbone.h"
 #include "models/recompute_fields.h"
 
 namespace rwkvlab {
+
+/// Registers a model of images, which is made from parameters P and the sizes of the data.
+template <class Model, class P>
+RegisterKind<Module, P, ModelSite> image_model_kind(const char* kind) {
+  return {"model", kind, [](Fields<P>& f) { describe(f); },
+          [](const P& params, const ModelSite& data) { return std::make_unique<Model>(params, data); }};
+}
 
 template <class P>
 void describe_image_size(Fields<P>& f) {

@@ -9,10 +9,7 @@ namespace {
 
 constexpr double head_deviation = 0.02;
 
-const RegisterKind<Module, ImageClassifierParams, ModelSite> registered(
-    "model", "image_classifier", describe, [](const ImageClassifierParams& params, const ModelSite& data) {
-      return std::make_unique<ImageClassifier>(params, data);
-    });
+const auto registered = image_model_kind<ImageClassifier, ImageClassifierParams>("image_classifier");
 
 }  // namespace
 

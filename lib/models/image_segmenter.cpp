@@ -8,10 +8,7 @@ namespace {
 
 constexpr double head_deviation = 0.02;
 
-const RegisterKind<Module, ImageSegmenterParams, ModelSite> registered(
-    "model", "image_segmenter", describe, [](const ImageSegmenterParams& params, const ModelSite& data) {
-      return std::make_unique<ImageSegmenter>(params, data);
-    });
+const auto registered = image_model_kind<ImageSegmenter, ImageSegmenterParams>("image_segmenter");
 
 }  // namespace
 

@@ -67,10 +67,7 @@ Order order_by_noise(const Tensor& noise, std::int64_t kept, DType type) {
   return order;
 }
 
-const RegisterKind<Module, MaskedAutoencoderParams, ModelSite> registered(
-    "model", "masked_autoencoder", describe, [](const MaskedAutoencoderParams& params, const ModelSite& data) {
-      return std::make_unique<MaskedAutoencoder>(params, data);
-    });
+const auto registered = image_model_kind<MaskedAutoencoder, MaskedAutoencoderParams>("masked_autoencoder");
 
 }  // namespace
 
