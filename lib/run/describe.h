@@ -51,7 +51,8 @@ struct ModelDescription {
   bool reads_images = false;
   double published_flops = 0;  ///< ImageModel::published_flops, per image; 0: the paper does not count this model
   double forward_flops_per_image() const { return forward_flops_per_token * static_cast<double>(context); }
-  std::string precision = "float32";  ///< of the training that `memory` is of: train.precision, as this processor has it
+  std::string precision =
+      "float32";  ///< of the training that `memory` is of: train.precision, as this processor has it
   TrainingMemory memory;
 };
 
