@@ -122,13 +122,21 @@ int users_in_blocks(const fs::path& header) {
 
 // Nobody calls a block by name, so it needs no header; a header, and a source of the same name, are for what several
 // blocks share.
+/// Whether a header holds a part of one block that is too large for one file: rwkv7_step.h beside rwkv7.cpp.
+bool is_part_of_a_block(const fs::path& header) {
+  const std::string stem = header.stem().string();
+  const fs::path block = header.parent_path() / (stem.substr(0, stem.find('_')) + ".cpp");
+  return stem.find('_') != std::string::npos && fs::exists(fs::path(RWKVLAB_SOURCE_DIR) / block);
+}
+
 TEST(Layers, EveryBlockFileRegistersAKind) {
   int blocks = 0;
   for (const SourceFile& file : sources()) {
     if (file.layer != "blocks") continue;
     const fs::path header = fs::path(file.path).replace_extension(".h");
     if (fs::path(file.path).extension() == ".h" || fs::exists(fs::path(RWKVLAB_SOURCE_DIR) / header)) {
-      EXPECT_GE(users_in_blocks(header), 2) << header << " is not shared by several blocks";
+      EXPECT_GE(users_in_blocks(header), is_part_of_a_block(header) ? 1 : 2)
+          << header << " is not shared by several blocks, nor named after the one it is a part of";
       continue;
     }
     ++blocks;
