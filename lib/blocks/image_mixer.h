@@ -46,6 +46,8 @@ class ImageMixer : public Mixer {
  public:
   bool is_causal() const final { return false; }
   bool needs_grid() const final { return params_.token_shift == "q_shift" || params_.token_shift == "q_shift_heads"; }
+  /// Whether its projections see blends of tokens.
+  bool has_token_shift() const { return params_.token_shift != "none"; }
 
  protected:
   /// ConfigError when the head size does not divide the width, or does not fit the token shift.
@@ -61,7 +63,6 @@ class ImageMixer : public Mixer {
   /// What tokens are blended with: the context's token shift, or this block's own; null for `none`. ShapeError when a
   /// state is wanted, or when the grid is missing or has another number of tokens than x.
   const TokenShift* token_shift(const Var& x, const ForwardContext& context);
-  bool has_token_shift() const { return params_.token_shift != "none"; }
 
   std::int64_t width_, head_size_, heads_;
 

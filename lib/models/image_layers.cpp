@@ -35,10 +35,12 @@ void check_mixers(const ImageLayerParams& p, const Mixer& time_mix) {
                     "q_shift of the model for a blend in front of it)",
                     p.scan, kind));
   }
-  if (p.token_shift == "q_shift" && time_mix.needs_grid()) {
+  // It would take the place of the mix's own without a word.
+  const auto* const image_mix = dynamic_cast<const ImageMixer*>(&time_mix);
+  if (p.token_shift == "q_shift" && image_mix != nullptr && image_mix->has_token_shift()) {
     throw ConfigError(
-        fmt::format("token_shift is q_shift, but the time mix '{}' shifts tokens across the image by "
-                    "itself; leave token_shift out",
+        fmt::format("token_shift is q_shift, but the time mix '{}' shifts tokens by itself; leave token_shift out, or "
+                    "set time_mix.token_shift: none",
                     kind));
   }
 }

@@ -341,6 +341,9 @@ TEST(ImageModels, WhatMakesNoSenseIsRefused) {
   EXPECT_THAT(refusal(mix("vision_rwkv") + ", scan: cross_scan"), HasSubstr("time_mix.token_shift: none"));
   EXPECT_THAT(refusal(mix("attention, causal: false, positions: none") + ", scan: cross_scan"), HasSubstr("attention"));
   EXPECT_THAT(refusal(mix("vision_rwkv6") + ", token_shift: q_shift"), HasSubstr("leave token_shift out"));
+  EXPECT_THAT(refusal("time_mix: {kind: vision_rwkv, token_shift: previous}, channel_mix: {kind: vision_rwkv}, "
+                      "token_shift: q_shift"),
+              HasSubstr("set time_mix.token_shift: none"));
   EXPECT_THAT(refusal("pooling: class_token"), HasSubstr("class_token: true"));
   EXPECT_THAT(refusal("channels: 3"), HasSubstr("the images of the data have 2"));
   EXPECT_THAT(refusal("classes: 4"), HasSubstr("5 classes"));
